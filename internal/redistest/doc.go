@@ -9,6 +9,8 @@
 //
 //	func TestMain(m *testing.M) { goleak.VerifyTestMain(redistest.Main(m)) }
 //
+// A single test that looks for leaks passes goleak.IgnoreCurrent(), taken after its call of Shared.
+//
 // Call Start, Shared and StartCluster outside a testing/synctest bubble (a server is waited for by a goroutine that never blocks durably);
 // Client and Namespace may be called inside.
 //
