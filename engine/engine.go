@@ -1,0 +1,324 @@
+// Package engine is the one place where a decision is read, made, committed and handed on: it loads a schedule's state, lets
+// package schedules decide, commits, hands the outbox to the transport, and begins again when it lost a race. The beat, the keeper, the
+// worker and the client all go through it. It holds no policy and no state but a cache of announced workflows.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/pyworkflow-go/pyworkflow/schedules"
+	"github.com/pyworkflow-go/pyworkflow/store"
+)
+
+// Store is what the engine needs of a store.
+type Store interface {
+	store.Clock
+	store.Schedules
+	store.Runs
+	store.Outbox
+	Workflows(ctx context.Context) ([]store.Workflow, error)
+}
+
+// Dispatcher hands messages to workers.
+type Dispatcher interface {
+	// Dispatch hands messages over and returns those that were: with an error, the rest stays in the outbox and is tried again by a
+	// keeper. A message that was handed over before counts as handed over.
+	Dispatch(ctx context.Context, msgs []store.Message) (sent []store.Message, err error)
+}
+
+// Observer is told what was committed by this process, after the fact. Methods must not block.
+type Observer interface {
+	// Decided is told of every committed change of a schedule.
+	Decided(c schedules.Change)
+	// RunChanged is told of every committed transition of a run, its end among them.
+	RunChanged(c schedules.RunChange)
+}
+
+// Config holds an Engine's parts. Store is required.
+type Config struct {
+	Store      Store
+	Dispatcher Dispatcher // nil: messages stay in the outbox for another process
+	Observers  []Observer
+	Log        *slog.Logger // nil: discards
+}
+
+// Engine makes and commits decisions. It is safe for concurrent use.
+type Engine struct {
+	cfg Config
+
+	mu     sync.Mutex
+	known  map[string]schedules.RunOptions
+	readAt time.Time
+}
+
+// New checks the configuration.
+func New(cfg Config) (*Engine, error) {
+	if cfg.Store == nil {
+		return nil, errors.New("engine: Config.Store is nil")
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Engine{cfg: cfg}, nil
+}
+
+// maxTries bounds how often one decision is made anew after losing a race.
+const maxTries = 100
+
+// Decided is what Decide found and did for one schedule.
+type Decided struct {
+	Schedule schedules.Schedule // as committed, or as read when there was nothing to do
+	Err      error
+}
+
+// Decide settles everything that is due for the schedules now, in batches, until none has more to decide. Answers are in the order of refs. A lost race is
+// not an error: the winner's state is read and decided on.
+func (e *Engine) Decide(ctx context.Context, refs ...schedules.Ref) []Decided {
+	out := make([]Decided, len(refs))
+	todo := make([]int, len(refs))
+	for i := range todo {
+		todo[i] = i
+	}
+	for try := 0; len(todo) > 0; try++ {
+		batch := make([]schedules.Ref, len(todo))
+		for i, at := range todo {
+			batch[i] = refs[at]
+		}
+		loaded, now, err := e.cfg.Store.Load(ctx, batch...)
+		if err != nil {
+			for _, at := range todo {
+				out[at].Err = fmt.Errorf("load schedule %s: %w", refs[at].ID, err)
+			}
+			return out
+		}
+		var changes []schedules.Change
+		var owner []int
+		var again []int
+		for i, at := range todo {
+			if loaded[i].Err != nil {
+				out[at].Err = fmt.Errorf("load schedule %s: %w", refs[at].ID, loaded[i].Err)
+				continue
+			}
+			st := loaded[i].State
+			st.Options = e.options(ctx, st.Schedule.Workflow)
+			out[at] = Decided{Schedule: st.Schedule}
+			c, ok := schedules.Decide(st, now)
+			if !ok {
+				continue
+			}
+			changes, owner = append(changes, c), append(owner, at)
+		}
+		for i, err := range e.commit(ctx, changes) {
+			at := owner[i]
+			switch {
+			case err == nil:
+				out[at].Schedule = changes[i].Schedule
+				if changes[i].More {
+					again = append(again, at)
+				}
+			case (errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrClock)) && try < maxTries:
+				again = append(again, at)
+			default:
+				out[at].Err = fmt.Errorf("commit schedule %s: %w", refs[at].ID, err)
+			}
+		}
+		if todo = again; ctx.Err() != nil {
+			for _, at := range todo {
+				out[at].Err = ctx.Err()
+			}
+			return out
+		}
+	}
+	return out
+}
+
+// commit writes changes, tells observers, and hands on what they start.
+func (e *Engine) commit(ctx context.Context, changes []schedules.Change) []error {
+	if len(changes) == 0 {
+		return nil
+	}
+	errs := e.cfg.Store.Commit(ctx, changes...)
+	var msgs []store.Message
+	for i, c := range changes {
+		if errs[i] != nil {
+			continue
+		}
+		for _, r := range c.Start {
+			msgs = append(msgs, store.Message{RunID: r.ID, Dispatch: r.Dispatch, Queue: r.Queue})
+		}
+		for _, o := range e.cfg.Observers {
+			o.Decided(c)
+		}
+		e.warn(c)
+	}
+	e.Send(ctx, msgs...)
+	return errs
+}
+
+func (e *Engine) warn(c schedules.Change) {
+	for _, w := range c.Warnings {
+		switch w.Kind {
+		case schedules.WarnBlocked:
+			e.cfg.Log.Warn("ticks are skipped behind one run", "schedule_id", w.Schedule.ID, "run_id", w.RunID, "skipped", w.Count)
+		case schedules.WarnWindow:
+			e.cfg.Log.Warn("ticks older than the catchup window were missed; to run them: pyworkflow schedules backfill "+w.Schedule.ID+
+				" --start "+w.From.Format(time.RFC3339)+" --end "+w.To.Format(time.RFC3339), "schedule_id", w.Schedule.ID, "missed", w.Count)
+		}
+	}
+}
+
+// Send hands messages to the transport and strikes off what was handed over. What fails stays in the outbox: it is logged, and a keeper
+// sweeps it up. It outlives the caller's cancellation, since the commit it follows has happened.
+func (e *Engine) Send(ctx context.Context, msgs ...store.Message) {
+	if e.cfg.Dispatcher == nil || len(msgs) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	sent, err := e.cfg.Dispatcher.Dispatch(ctx, msgs)
+	if err != nil {
+		e.cfg.Log.Warn("messages stay in the outbox", "error", err, "count", len(msgs)-len(sent))
+	}
+	if len(sent) == 0 {
+		return
+	}
+	if err := e.cfg.Store.StrikeOff(ctx, sent...); err != nil {
+		e.cfg.Log.Warn("messages that were handed over stay in the outbox", "error", err, "count", len(sent))
+	}
+}
+
+// Act carries out one act on a schedule: it first settles the ticks that came due before it (as a beat would, or, with a reason, as
+// missed with that reason), then commits what act makes of the settled state; after a lost race it begins again. An error of act ends it and nothing of the act is written.
+func (e *Engine) Act(ctx context.Context, ref schedules.Ref, settleAs string, act func(st schedules.State, now time.Time) (schedules.Change, error)) (schedules.Schedule, error) {
+	for try := 0; ; {
+		loaded, now, err := e.cfg.Store.Load(ctx, ref)
+		if err == nil {
+			err = loaded[0].Err
+		}
+		if err != nil {
+			return schedules.Schedule{}, fmt.Errorf("load schedule %s: %w", ref.ID, err)
+		}
+		st := loaded[0].State
+		st.Options = e.options(ctx, st.Schedule.Workflow)
+		c, unsettled := schedules.Settle(st, now, settleAs)
+		if !unsettled {
+			if c, err = act(st, now); err != nil {
+				return schedules.Schedule{}, err
+			}
+		}
+		err = e.commit(ctx, []schedules.Change{c})[0]
+		switch {
+		case err == nil && !unsettled:
+			if c.More {
+				if d := e.Decide(ctx, ref); d[0].Err != nil {
+					e.cfg.Log.Warn("a keeper goes on with the schedule", "schedule_id", ref.ID, "error", d[0].Err)
+				}
+			}
+			return c.Schedule, nil
+		case err == nil:
+			continue
+		case (errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrClock)) && try < maxTries && ctx.Err() == nil:
+			try++
+		default:
+			return schedules.Schedule{}, fmt.Errorf("commit schedule %s: %w", ref.ID, err)
+		}
+	}
+}
+
+// Create commits a new schedule; ErrExists when its id is taken.
+func (e *Engine) Create(ctx context.Context, c schedules.Change) error {
+	if err := e.commit(ctx, []schedules.Change{c})[0]; err != nil {
+		return fmt.Errorf("create schedule %s: %w", c.Schedule.ID, err)
+	}
+	return nil
+}
+
+// CreateRun creates a run without a schedule and sends it; false when the id exists already, with the run as it is.
+func (e *Engine) CreateRun(ctx context.Context, run schedules.Run) (schedules.Run, bool, error) {
+	got, created, err := e.cfg.Store.CreateRun(ctx, run)
+	if err != nil {
+		return got, false, fmt.Errorf("create run %s: %w", run.ID, err)
+	}
+	if created {
+		e.Send(ctx, store.Message{RunID: got.ID, Dispatch: got.Dispatch, Queue: got.Queue})
+	}
+	return got, created, nil
+}
+
+// ChangeRun commits one transition of a run; after a lost race it reads the run and asks next again. known, when given, spares the first
+// read. When next says false, nothing is written and the run is returned as read.
+func (e *Engine) ChangeRun(ctx context.Context, id string, known *schedules.Run, next func(r schedules.Run, now time.Time) (schedules.RunChange, bool, error)) (schedules.Run, error) {
+	for try := 0; ; try++ {
+		var run schedules.Run
+		var err error
+		if known != nil {
+			run, known = *known, nil
+		} else if run, err = e.cfg.Store.GetRun(ctx, id); err != nil {
+			return run, fmt.Errorf("read run %s: %w", id, err)
+		}
+		now := e.cfg.Store.Estimate()
+		c, ok, err := next(run, now)
+		if err != nil || !ok {
+			return run, err
+		}
+		err = e.cfg.Store.CommitRun(ctx, c)
+		switch {
+		case err == nil:
+			for _, o := range e.cfg.Observers {
+				o.RunChanged(c)
+			}
+			if c.Send {
+				e.Send(ctx, store.Message{RunID: id, Dispatch: c.Run.Dispatch, Queue: c.Run.Queue})
+			}
+			return c.Run, nil
+		case errors.Is(err, store.ErrClock):
+			if _, nowErr := e.cfg.Store.Now(ctx); nowErr != nil {
+				return run, fmt.Errorf("commit run %s: %w", id, nowErr)
+			}
+		case !errors.Is(err, store.ErrConflict):
+			return run, fmt.Errorf("commit run %s: %w", id, err)
+		}
+		if try >= maxTries || ctx.Err() != nil {
+			return run, fmt.Errorf("commit run %s: %w", id, err)
+		}
+	}
+}
+
+// optionsAge is how long announced workflows are remembered, and missAge how long it is remembered that one was not there.
+const (
+	optionsAge = 5 * time.Second
+	missAge    = time.Second
+)
+
+// options gives the announced options of a workflow from the cache, reading them anew when they are old.
+func (e *Engine) options(ctx context.Context, workflow string) *schedules.RunOptions {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	age := time.Since(e.readAt)
+	o, ok := e.known[workflow]
+	if e.known == nil || age > optionsAge || (!ok && age > missAge) {
+		ws, err := e.cfg.Store.Workflows(ctx)
+		if err == nil {
+			e.known = make(map[string]schedules.RunOptions, len(ws))
+			for _, w := range ws {
+				e.known[w.Name] = w.Options
+			}
+			o, ok = e.known[workflow]
+		}
+		e.readAt = time.Now()
+	}
+	if !ok {
+		return nil
+	}
+	return &o
+}
+
+// Options gives the announced options of a workflow, nil when it is not announced. The answer may be some seconds old.
+func (e *Engine) Options(ctx context.Context, workflow string) *schedules.RunOptions {
+	return e.options(ctx, workflow)
+}
