@@ -1,6 +1,7 @@
 package redistest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -87,7 +88,7 @@ func awaitWhole(ctx context.Context, cl *redis.Client, nodes int) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("not whole within %s (%v):\n%s", clusterTimeout, err, info)
+			return fmt.Errorf("not whole within %s: %w; it says:\n%s", clusterTimeout, cmp.Or(err, ctx.Err()), info)
 		case <-tick.C:
 		}
 	}
