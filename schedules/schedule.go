@@ -107,7 +107,10 @@ type Progress struct {
 	DropReason   string    `json:"drop_reason,omitempty"` // why
 	BlockedBy    string    `json:"blocked_by,omitempty"`  // the run behind which ticks were skipped last
 	SkipsBehind  int       `json:"skips_behind,omitempty"`
-	Backfills    []string  `json:"backfills,omitempty"` // ids of unfinished backfills, oldest first
+	Backfills    []string  `json:"backfills,omitempty"`     // ids of unfinished backfills, the first is in progress
+	CancelActive bool      `json:"cancel_active,omitempty"` // active runs are being asked to cancel, in batches
+	CatchUpStart time.Time `json:"catch_start,omitzero"`    // the anchor (AnchorStart, AnchorEnd as they were) that ticks
+	CatchUpEnd   time.Time `json:"catch_end,omitzero"`      // of an unfinished batch are counted from; both zero: none
 }
 
 // Tally is the part of a schedule that the end of a run changes too, without a decision: by the steps written at
@@ -165,10 +168,11 @@ type WaitingTick struct {
 type ActiveRun struct {
 	ID              string
 	CancelRequested bool
+	Backfill        bool // it belongs to a backfill
 }
 
 // State is all a decision sees of a schedule. Heads are in order and hold at most HeadWanted (at least one) entries;
-// Active holds at most HeadWanted active runs, those not yet asked to cancel first.
+// Active holds at most HeadWanted (at least one) active runs; those that are neither asked to cancel nor of a backfill come first.
 type State struct {
 	Schedule Schedule
 	Regular  []WaitingTick
@@ -176,6 +180,7 @@ type State struct {
 	Active   []ActiveRun
 	Backfill *Backfill   // the first of Schedule.Backfills
 	Options  *RunOptions // of the workflow, as announced; nil: not known, workers apply their own
+	Timing   *Timing     // Schedule.Spec compiled, if the caller keeps it; nil: it is compiled anew
 }
 
 // BackfillStatus is where a backfill stands.
