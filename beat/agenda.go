@@ -1,0 +1,124 @@
+package beat
+
+import (
+	"container/heap"
+	"time"
+
+	"github.com/pyworkflow-go/pyworkflow/schedules"
+)
+
+// target is what an entry of a due index points at: a schedule, or, with an id, a run.
+type target struct {
+	ref schedules.Ref
+	run string
+}
+
+// entry is an entry of a shard's due index.
+type entry struct {
+	target
+	shard int
+	due   time.Time // by the store's clock
+}
+
+// alarm is an entry that waits for its time.
+type alarm struct {
+	entry
+	at   time.Time // when it rings: due, or later when it is held back
+	poll uint64    // the poll that saw it last
+	pos  int       // in the heap
+}
+
+// agenda holds alarms by the time they ring, at most one per target. It is not safe for concurrent use.
+type agenda struct {
+	byTime  alarms
+	byShard map[int]map[target]*alarm
+}
+
+func newAgenda() *agenda { return &agenda{byShard: make(map[int]map[target]*alarm)} }
+
+// set arms an entry anew, in the place of the alarm its target had.
+func (a *agenda) set(e entry, at time.Time, poll uint64) {
+	shard := a.byShard[e.shard]
+	if shard == nil {
+		shard = make(map[target]*alarm)
+		a.byShard[e.shard] = shard
+	}
+	if al := shard[e.target]; al != nil {
+		al.entry, al.at, al.poll = e, at, poll
+		heap.Fix(&a.byTime, al.pos)
+		return
+	}
+	al := &alarm{entry: e, at: at, poll: poll}
+	shard[e.target] = al
+	heap.Push(&a.byTime, al)
+}
+
+// remove disarms.
+func (a *agenda) remove(shard int, t target) {
+	if al := a.byShard[shard][t]; al != nil {
+		heap.Remove(&a.byTime, al.pos)
+		delete(a.byShard[shard], t)
+	}
+}
+
+// dropShard disarms a whole shard.
+func (a *agenda) dropShard(shard int) {
+	for _, al := range a.byShard[shard] {
+		heap.Remove(&a.byTime, al.pos)
+	}
+	delete(a.byShard, shard)
+}
+
+// prune disarms what a poll of the shard should have seen but did not: entries due before until that carry an older poll's number.
+func (a *agenda) prune(shard int, poll uint64, until time.Time) {
+	for t, al := range a.byShard[shard] {
+		if al.poll != poll && al.due.Before(until) {
+			a.remove(shard, t)
+		}
+	}
+}
+
+// take removes and returns what rings at or before now, the earliest first.
+func (a *agenda) take(now time.Time) []entry {
+	var out []entry
+	for len(a.byTime) > 0 && !a.byTime[0].at.After(now) {
+		al := heap.Pop(&a.byTime).(*alarm)
+		delete(a.byShard[al.shard], al.target)
+		out = append(out, al.entry)
+	}
+	return out
+}
+
+// next is when the earliest rings.
+func (a *agenda) next() (time.Time, bool) {
+	if len(a.byTime) == 0 {
+		return time.Time{}, false
+	}
+	return a.byTime[0].at, true
+}
+
+func (a *agenda) len() int { return len(a.byTime) }
+
+// alarms is the heap.
+type alarms []*alarm
+
+func (h alarms) Len() int           { return len(h) }
+func (h alarms) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
+func (h alarms) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].pos, h[j].pos = i, j
+}
+
+func (h *alarms) Push(x any) {
+	al := x.(*alarm)
+	al.pos = len(*h)
+	*h = append(*h, al)
+}
+
+func (h *alarms) Pop() any {
+	old := *h
+	al := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return al
+}
