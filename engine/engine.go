@@ -210,6 +210,9 @@ func (e *Engine) Act(ctx context.Context, ref schedules.Ref, settleAs string, ac
 			if c, err = act(st, now); err != nil {
 				return schedules.Schedule{}, err
 			}
+			if c.Schedule.ID == "" { // nothing to change
+				return st.Schedule, nil
+			}
 		}
 		err = e.commit(ctx, []schedules.Change{c})[0]
 		switch {

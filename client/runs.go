@@ -1,0 +1,327 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pyworkflow-go/pyworkflow"
+	"github.com/pyworkflow-go/pyworkflow/schedules"
+	"github.com/pyworkflow-go/pyworkflow/store"
+)
+
+// StartRun starts a run of a workflow, outside any schedule, and returns its id. Input is JSON; none is null. With an idempotency key a second call for the
+// same workflow and key returns the first one's run. Errors: *schedules.FieldError, *UnknownWorkflowError.
+func (c *Client) StartRun(ctx context.Context, workflow string, input json.RawMessage, opts pyworkflow.StartOptions) (string, error) {
+	if err := c.knowWorkflow(ctx, workflow); err != nil {
+		return "", err
+	}
+	if len(input) > 0 && !json.Valid(input) {
+		return "", &schedules.FieldError{Field: "input", Value: string(input), Problem: "is not JSON; quote strings, like '{\"name\": \"value\"}'"}
+	}
+	if opts.Queue != "" {
+		if err := schedules.ValidateQueue(opts.Queue); err != nil {
+			return "", err
+		}
+	}
+	id := schedules.FreeRunID("start", workflow, nonce(), nonce())
+	if opts.IdempotencyKey != "" {
+		id = schedules.FreeRunID("idem", workflow, opts.IdempotencyKey)
+	}
+	now, err := c.store.Now(ctx)
+	if err != nil {
+		return "", err
+	}
+	run, _, err := c.engine.CreateRun(ctx, schedules.NewRun(id, workflow, opts.Queue, input, c.options(ctx, workflow), now))
+	return run.ID, err
+}
+
+// options are those of the workflow in this program, else the announced ones; nil when neither is known.
+func (c *Client) options(ctx context.Context, workflow string) *schedules.RunOptions {
+	if c.app != nil {
+		if w, ok := c.app.Workflow(workflow); ok {
+			return &w.Options
+		}
+	}
+	return c.engine.Options(ctx, workflow)
+}
+
+// AwaitRun waits until the run has ended and returns its result; a *pyworkflow.RunError when it failed or was cancelled.
+func (c *Client) AwaitRun(ctx context.Context, runID string) (json.RawMessage, error) {
+	run, err := c.awaitEnd(ctx, runID)
+	if err != nil {
+		return nil, err
+	}
+	if run.Status != schedules.RunCompleted {
+		return nil, pyworkflow.NewRunError(run)
+	}
+	return run.Result, nil
+}
+
+// WaitRun waits until the run has ended, however it ended, and returns it.
+func (c *Client) WaitRun(ctx context.Context, runID string) (Run, error) {
+	if _, err := c.awaitEnd(ctx, runID); err != nil {
+		return Run{}, err
+	}
+	return c.GetRun(ctx, runID)
+}
+
+func (c *Client) awaitEnd(ctx context.Context, runID string) (run schedules.Run, err error) {
+	err = c.await(ctx, func() (bool, error) {
+		run, err = c.run(ctx, runID)
+		return run.Status.Ended(), err
+	})
+	return run, err
+}
+
+// How often await looks by itself.
+const (
+	awaitMin = 20 * time.Millisecond
+	awaitMax = 500 * time.Millisecond
+)
+
+// await asks done at growing intervals, and at once when the store tells of a change.
+func (c *Client) await(ctx context.Context, done func() (bool, error)) error {
+	ok, err := done()
+	if ok || err != nil {
+		return err
+	}
+	listening, stop := context.WithCancel(ctx)
+	woken := make(chan struct{}, 1)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		err := c.store.Listen(listening, func(store.Wake) {
+			select {
+			case woken <- struct{}{}:
+			default:
+			}
+		})
+		if err != nil && listening.Err() == nil {
+			c.log.Debug("waiting without being woken", "error", err)
+		}
+	}()
+	defer func() {
+		stop()
+		<-ended
+	}()
+	for wait := awaitMin; ; wait = min(wait*3/2, awaitMax) {
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return context.Cause(ctx)
+		case <-timer.C:
+		case <-woken:
+			timer.Stop()
+		}
+		if ok, err := done(); ok || err != nil {
+			return err
+		}
+	}
+}
+
+// GetRun reads a run with its steps.
+func (c *Client) GetRun(ctx context.Context, id string) (Run, error) {
+	r, err := c.run(ctx, id)
+	if err != nil {
+		return Run{}, err
+	}
+	return c.withSteps(ctx, r)
+}
+
+func (c *Client) run(ctx context.Context, id string) (schedules.Run, error) {
+	if _, ok := schedules.IDPlacement(id); !ok {
+		return schedules.Run{}, &NotFoundError{Kind: "run", ID: id, Where: c.store.Describe()}
+	}
+	r, err := c.store.GetRun(ctx, id)
+	if err != nil {
+		err = c.missing("run", id, fmt.Errorf("read run %s: %w", id, err))
+	}
+	return r, err
+}
+
+func (c *Client) withSteps(ctx context.Context, r schedules.Run) (Run, error) {
+	steps, err := c.store.Steps(ctx, r.ID)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return Run{}, fmt.Errorf("read steps of run %s: %w", r.ID, err)
+	}
+	return viewRun(r, steps), nil
+}
+
+// RunFilter narrows lists of runs; zero fields do not.
+type RunFilter = store.RunFilter
+
+// Runs walks all runs that match, the newest first, with their steps.
+func (c *Client) Runs(ctx context.Context, f RunFilter) iter.Seq2[Run, error] {
+	return walk(func(p PageRequest) (Page[Run], error) { return c.ListRuns(ctx, f, p) })
+}
+
+// ListRuns lists runs that match, the newest first, with their steps.
+func (c *Client) ListRuns(ctx context.Context, f RunFilter, p PageRequest) (Page[Run], error) {
+	return page(p, func(p store.Page) ([]schedules.Run, string, error) { return c.store.ListRuns(ctx, f, p) },
+		func(r schedules.Run) (Run, error) { return c.withSteps(ctx, r) })
+}
+
+// RunEvents reads a run's log from a position (0: the start), oldest first; next is the position to go on from.
+func (c *Client) RunEvents(ctx context.Context, id string, after int64) (events []Event, next int64, err error) {
+	if _, err := c.run(ctx, id); err != nil {
+		return nil, after, err
+	}
+	return c.events(ctx, id, after)
+}
+
+func (c *Client) events(ctx context.Context, id string, after int64) ([]Event, int64, error) {
+	const most = 500
+	out := []Event{}
+	for {
+		got, next, err := c.store.Events(ctx, id, after, most)
+		if err != nil {
+			return out, after, fmt.Errorf("read log of run %s: %w", id, err)
+		}
+		for _, e := range got {
+			out = append(out, Event{At: Time{e.At}, Kind: e.Kind, Level: Text(e.Level), Message: e.Message, Attrs: e.Attrs})
+		}
+		if after = next; len(got) < most {
+			return out, after, nil
+		}
+	}
+}
+
+// FollowEvents hands every event of a run to f, those to come included, until the run has ended.
+func (c *Client) FollowEvents(ctx context.Context, id string, f func(Event)) error {
+	var after int64
+	return c.await(ctx, func() (bool, error) {
+		r, err := c.run(ctx, id) // before its events: what is written up to its end is then seen
+		if err != nil {
+			return false, err
+		}
+		events, next, err := c.events(ctx, id, after)
+		if err != nil {
+			return false, err
+		}
+		after = next
+		for _, e := range events {
+			f(e)
+		}
+		return r.Status.Ended(), nil
+	})
+}
+
+// CancelRun asks a run to cancel. One that no worker holds ends at once; another has until its cancel grace (that of its schedule, else 30 s) is over. What has
+// ended stays as it is.
+func (c *Client) CancelRun(ctx context.Context, id, reason string) (Run, error) {
+	r, err := c.run(ctx, id)
+	if err != nil {
+		return Run{}, err
+	}
+	grace := schedules.DefaultCancelGrace
+	if r.ScheduleID != "" {
+		if s, _, err := c.load(ctx, r.Ref()); err == nil {
+			grace = s.CancelGrace
+		} else if !errors.Is(err, store.ErrNotFound) {
+			return Run{}, err
+		}
+	}
+	r, err = c.engine.ChangeRun(ctx, id, &r, func(r schedules.Run, now time.Time) (schedules.RunChange, bool, error) {
+		change, ok := schedules.RequestCancel(r, reason, grace, now)
+		return change, ok, nil
+	})
+	if err != nil {
+		return Run{}, c.missing("run", id, err)
+	}
+	return c.withSteps(ctx, r)
+}
+
+// Workflows lists the workflows of this program and those that are announced, by name.
+func (c *Client) Workflows(ctx context.Context) ([]Workflow, error) {
+	announced, err := c.store.Workflows(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read announced workflows: %w", err)
+	}
+	procs, err := c.store.Processes(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read live processes: %w", err)
+	}
+	views := map[string]Workflow{}
+	for _, w := range announced {
+		views[w.Name] = viewWorkflow(w.Name, w.Doc, w.Options, w.Seen)
+	}
+	if c.app != nil {
+		for _, w := range c.app.Workflows() {
+			v := viewWorkflow(w.Name, w.Doc, w.Options, views[w.Name].Seen.Time)
+			v.Here = true
+			views[w.Name] = v
+		}
+	}
+	out := make([]Workflow, 0, len(views))
+	for _, v := range views {
+		for _, p := range procs {
+			if executes(p) && slices.Contains(p.Workflows, v.Name) {
+				v.Workers++
+			}
+		}
+		out = append(out, v)
+	}
+	slices.SortFunc(out, func(a, b Workflow) int { return strings.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+func viewWorkflow(name, doc string, o schedules.RunOptions, seen time.Time) Workflow {
+	queue := o.Queue
+	if queue == "" {
+		queue = schedules.DefaultQueue
+	}
+	return Workflow{Name: name, Doc: Text(doc), Queue: queue, MaxRetries: o.MaxRetries, Backoff: o.Backoff, Timeout: Duration{o.Timeout},
+		MaxRecoveries: o.MaxRecoveries, Seen: Time{seen}}
+}
+
+// GetWorkflow finds a workflow by its name: *NotFoundError.
+func (c *Client) GetWorkflow(ctx context.Context, name string) (Workflow, error) {
+	all, err := c.Workflows(ctx)
+	if err != nil {
+		return Workflow{}, err
+	}
+	for _, w := range all {
+		if w.Name == name {
+			return w, nil
+		}
+	}
+	return Workflow{}, &NotFoundError{Kind: "workflow", ID: name, Where: c.store.Describe()}
+}
+
+func (c *Client) workflowNames(ctx context.Context) ([]string, error) {
+	var names []string
+	if c.app != nil {
+		for _, w := range c.app.Workflows() {
+			names = append(names, w.Name)
+		}
+	}
+	announced, err := c.store.Workflows(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read announced workflows: %w", err)
+	}
+	for _, w := range announced {
+		names = append(names, w.Name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+// Processes lists live workers and beats.
+func (c *Client) Processes(ctx context.Context) ([]Process, error) {
+	procs, err := c.store.Processes(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read live processes: %w", err)
+	}
+	out := []Process{}
+	for _, p := range procs {
+		out = append(out, viewProcess(p))
+	}
+	return out, nil
+}

@@ -1,0 +1,372 @@
+package client
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/pyworkflow-go/pyworkflow/internal/nearest"
+	"github.com/pyworkflow-go/pyworkflow/schedules"
+	"github.com/pyworkflow-go/pyworkflow/store"
+)
+
+// CreateRequest says what schedule to create. Workflow and Definition.Spec are required; what is left zero in the Definition takes its default.
+type CreateRequest struct {
+	ID       string // empty: "sched_" and 12 hex digits
+	Workflow string
+	schedules.Definition
+	Note  string
+	Force bool // create it though the workflow is not known
+}
+
+// CreateSchedule creates a schedule. Errors: *schedules.FieldError, *UnknownWorkflowError, *ExistsError.
+func (c *Client) CreateSchedule(ctx context.Context, req CreateRequest) (Schedule, error) {
+	s, err := c.create(ctx, req)
+	if err != nil {
+		return Schedule{}, err
+	}
+	return c.view(ctx, s)
+}
+
+func (c *Client) create(ctx context.Context, req CreateRequest) (schedules.Schedule, error) {
+	if !req.Force {
+		if err := c.knowWorkflow(ctx, req.Workflow); err != nil {
+			return schedules.Schedule{}, err
+		}
+	}
+	if req.ID == "" {
+		req.ID = "sched_" + nonce()[:12]
+	}
+	create := schedules.CreateRequest{ID: req.ID, Incarnation: nonce(), Workflow: req.Workflow, Definition: req.Definition, Note: req.Note}
+	return c.commitCreate(ctx, create)
+}
+
+// commitCreate creates the schedule and decides its first tick if that is due already.
+func (c *Client) commitCreate(ctx context.Context, req schedules.CreateRequest) (schedules.Schedule, error) {
+	now, err := c.store.Now(ctx)
+	if err != nil {
+		return schedules.Schedule{}, err
+	}
+	change, err := schedules.Create(req, now)
+	if err != nil {
+		return schedules.Schedule{}, err
+	}
+	if err := c.engine.Create(ctx, change); errors.Is(err, store.ErrExists) {
+		return schedules.Schedule{}, &ExistsError{ID: req.ID}
+	} else if err != nil {
+		return schedules.Schedule{}, err
+	}
+	return change.Schedule, nil
+}
+
+// knowWorkflow refuses a workflow that is neither in this program nor announced.
+func (c *Client) knowWorkflow(ctx context.Context, name string) error {
+	if name == "" {
+		return &schedules.FieldError{Field: "workflow", Problem: "is missing; name the workflow to run"}
+	}
+	known, err := c.workflowNames(ctx)
+	if err != nil {
+		return err
+	}
+	for _, k := range known {
+		if k == name {
+			return nil
+		}
+	}
+	return &UnknownWorkflowError{Name: name, Nearest: nearest.Names(name, known, 3), None: len(known) == 0}
+}
+
+// EnsureSchedule creates the schedule, or, when its id is taken, makes it what the request says; it is left alone when it is that already. A note is
+// changed only when the request has one. Errors as of CreateSchedule, and *WorkflowMismatchError.
+func (c *Client) EnsureSchedule(ctx context.Context, req CreateRequest) (Schedule, error) {
+	if req.ID == "" {
+		return c.CreateSchedule(ctx, req)
+	}
+	for {
+		ref, err := c.store.Resolve(ctx, req.ID)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return Schedule{}, err
+		}
+		var old schedules.Schedule
+		if err == nil {
+			if old, _, err = c.load(ctx, ref); err != nil {
+				return Schedule{}, err
+			}
+		}
+		if old.ID == "" || old.Status == schedules.StatusDeleted {
+			s, err := c.create(ctx, req)
+			if errors.Is(err, store.ErrExists) {
+				continue // somebody else was faster: make theirs what is asked for
+			}
+			if err != nil {
+				return Schedule{}, err
+			}
+			return c.view(ctx, s)
+		}
+		if old.Workflow != req.Workflow {
+			return Schedule{}, &WorkflowMismatchError{ID: req.ID, Has: old.Workflow, Want: req.Workflow}
+		}
+		patch, err := replacing(req)
+		if err != nil {
+			return Schedule{}, err
+		}
+		s, err := c.act(ctx, ref, "", func(st schedules.State, now time.Time) (schedules.Change, error) {
+			return schedules.Update(st, now, patch)
+		})
+		if errors.Is(err, schedules.ErrDeleted) {
+			continue
+		}
+		if err != nil {
+			return Schedule{}, err
+		}
+		return c.view(ctx, s)
+	}
+}
+
+// replacing is the patch that makes a schedule what is asked for.
+func replacing(req CreateRequest) (schedules.Patch, error) {
+	def, err := schedules.Normalize(req.Definition)
+	if err != nil {
+		return schedules.Patch{}, err
+	}
+	p := schedules.Patch{Spec: &def.Spec, Overlap: &def.Overlap, BufferLimit: &def.BufferLimit, CancelGrace: &def.CancelGrace, Catchup: &def.Catchup,
+		CatchupWindow: &def.CatchupWindow, Queue: &def.Queue, Input: &def.Input}
+	if req.Note != "" {
+		p.Note = &req.Note
+	}
+	return p, nil
+}
+
+// UpdateSchedule changes the fields that the patch gives. Errors: *schedules.FieldError, schedules.ErrVersion, *NotFoundError.
+func (c *Client) UpdateSchedule(ctx context.Context, id string, p schedules.Patch) (Schedule, error) {
+	return c.change(ctx, id, "", func(st schedules.State, now time.Time) (schedules.Change, error) { return schedules.Update(st, now, p) })
+}
+
+// Pause stops regular ticks from coming due. A nil note leaves the note as it is.
+func (c *Client) Pause(ctx context.Context, id string, note *string) (Schedule, error) {
+	return c.change(ctx, id, schedules.ReasonPaused, func(st schedules.State, now time.Time) (schedules.Change, error) {
+		return schedules.Pause(st, now, note)
+	})
+}
+
+// Resume lets regular ticks come due again, from now on. A nil note leaves the note as it is.
+func (c *Client) Resume(ctx context.Context, id string, note *string) (Schedule, error) {
+	return c.change(ctx, id, "", func(st schedules.State, now time.Time) (schedules.Change, error) {
+		return schedules.Resume(st, now, note)
+	})
+}
+
+// Delete deletes a schedule; its record is kept under status deleted, its active runs go on. A declared schedule is refused with
+// schedules.ErrDeclared.
+func (c *Client) Delete(ctx context.Context, id string) (Schedule, error) {
+	return c.delete(ctx, id, false)
+}
+
+func (c *Client) delete(ctx context.Context, id string, undeclared bool) (Schedule, error) {
+	return c.change(ctx, id, schedules.ReasonDeleted, func(st schedules.State, now time.Time) (schedules.Change, error) {
+		if st.Schedule.Status == schedules.StatusDeleted {
+			return schedules.Change{}, schedules.ErrDeleted
+		}
+		return schedules.Delete(st, now, undeclared)
+	})
+}
+
+// Reset returns what people changed on a declared schedule to its declaration.
+func (c *Client) Reset(ctx context.Context, id string) (Schedule, error) {
+	return c.change(ctx, id, "", schedules.Reset)
+}
+
+// change carries out an act on the current incarnation under an id and views the outcome.
+func (c *Client) change(ctx context.Context, id, settleAs string, act func(schedules.State, time.Time) (schedules.Change, error)) (Schedule, error) {
+	ref, err := c.resolve(ctx, id)
+	if err != nil {
+		return Schedule{}, err
+	}
+	s, err := c.act(ctx, ref, settleAs, act)
+	if err != nil {
+		return Schedule{}, err
+	}
+	return c.view(ctx, s)
+}
+
+// act carries out an act; a schedule that was deleted is not found.
+func (c *Client) act(ctx context.Context, ref schedules.Ref, settleAs string, act func(schedules.State, time.Time) (schedules.Change, error)) (schedules.Schedule, error) {
+	s, err := c.engine.Act(ctx, ref, settleAs, act)
+	if errors.Is(err, schedules.ErrDeleted) {
+		return s, &NotFoundError{Kind: "schedule", ID: ref.ID, Deleted: true}
+	}
+	return s, c.missing("schedule", ref.ID, err)
+}
+
+// TriggerRequest asks for a run now. The zero value uses the schedule's own overlap policy and input.
+type TriggerRequest struct {
+	Overlap schedules.OverlapPolicy // empty: the schedule's
+	Input   json.RawMessage         // nil: the schedule's
+}
+
+// TriggerResult is what became of a trigger.
+type TriggerResult struct {
+	Outcome   schedules.FateKind `json:"outcome"` // started, buffered or skipped
+	RunID     Text               `json:"run_id"`
+	Reason    Text               `json:"reason"`
+	BlockedBy string             `json:"-"` // the run that is in the way
+}
+
+// Trigger starts a run of the schedule now, whatever its timing; it works on a paused one. A trigger that the overlap policy skips is no
+// error: see Outcome.
+func (c *Client) Trigger(ctx context.Context, id string, req TriggerRequest) (TriggerResult, error) {
+	ref, err := c.resolve(ctx, id)
+	if err != nil {
+		return TriggerResult{}, err
+	}
+	t := schedules.TriggerRequest{Nonce: nonce(), Overlap: req.Overlap, Input: req.Input}
+	var got schedules.TriggerResult
+	_, err = c.act(ctx, ref, "", func(st schedules.State, now time.Time) (change schedules.Change, err error) {
+		change, got, err = schedules.TriggerNow(st, now, t)
+		return change, err
+	})
+	return TriggerResult{Outcome: got.Outcome, RunID: Text(got.RunID), Reason: Text(got.Reason), BlockedBy: got.BlockedBy}, err
+}
+
+// GetSchedule reads a schedule, deleted or not, with what comes next, what waits and its latest fates.
+func (c *Client) GetSchedule(ctx context.Context, id string) (ScheduleDetail, error) {
+	ref, err := c.resolve(ctx, id)
+	if err != nil {
+		return ScheduleDetail{}, err
+	}
+	s, now, err := c.load(ctx, ref)
+	if err != nil {
+		return ScheduleDetail{}, err
+	}
+	d := ScheduleDetail{NextTicks: []Tick{}, RecentFates: []Fate{}}
+	if d.Schedule, err = c.view(ctx, s); err != nil {
+		return d, err
+	}
+	if s.Status == schedules.StatusActive {
+		if d.NextTicks, err = ticksOf(s.Spec.Timezone, schedules.NextTicks(&s, now, 5)); err != nil {
+			return d, err
+		}
+	}
+	fates, _, err := c.store.ListFates(ctx, ref, store.FateFilter{}, store.Page{Limit: 10})
+	if err != nil {
+		return d, fmt.Errorf("read history of schedule %s: %w", id, err)
+	}
+	for _, f := range fates {
+		d.RecentFates = append(d.RecentFates, viewFate(f))
+	}
+	if s.Waiting() > 0 {
+		waiting, err := c.store.WaitingTicks(ctx, ref, 10)
+		if err != nil {
+			return d, fmt.Errorf("read waiting ticks of schedule %s: %w", id, err)
+		}
+		for _, w := range waiting {
+			d.Waiting = append(d.Waiting, Waiting{NominalTime: Time{w.Tick.Nominal}, Trigger: w.Tick.Trigger, Since: Time{w.Since}, RunID: schedules.TickRunID(ref, w.Tick)})
+		}
+	}
+	for _, id := range s.Backfills {
+		bf, err := c.store.Backfill(ctx, id)
+		if err != nil {
+			return d, fmt.Errorf("read backfill %s: %w", id, err)
+		}
+		d.Backfills = append(d.Backfills, viewBackfill(bf))
+	}
+	return d, nil
+}
+
+func (c *Client) load(ctx context.Context, ref schedules.Ref) (schedules.Schedule, time.Time, error) {
+	loaded, now, err := c.store.Load(ctx, ref)
+	if err == nil {
+		err = loaded[0].Err
+	}
+	if err != nil {
+		return schedules.Schedule{}, now, c.missing("schedule", ref.ID, fmt.Errorf("load schedule %s: %w", ref.ID, err))
+	}
+	return loaded[0].State.Schedule, now, nil
+}
+
+// ScheduleFilter narrows lists of schedules; zero fields do not. Deleted schedules are listed only for Status deleted.
+type ScheduleFilter = store.ScheduleFilter
+
+// Schedules walks all schedules that match, by id.
+func (c *Client) Schedules(ctx context.Context, f ScheduleFilter) iter.Seq2[Schedule, error] {
+	return walk(func(p PageRequest) (Page[Schedule], error) { return c.ListSchedules(ctx, f, p) })
+}
+
+// ListSchedules lists schedules that match, by id.
+func (c *Client) ListSchedules(ctx context.Context, f ScheduleFilter, p PageRequest) (Page[Schedule], error) {
+	b := c.newBlockers()
+	return page(p, func(p store.Page) ([]schedules.Schedule, string, error) { return c.store.ListSchedules(ctx, f, p) },
+		func(s schedules.Schedule) (Schedule, error) { return c.viewWith(ctx, b, s) })
+}
+
+// FateFilter narrows History; zero fields do not.
+type FateFilter = store.FateFilter
+
+// History walks the fates of a schedule's ticks, the newest nominal time first.
+func (c *Client) History(ctx context.Context, id string, f FateFilter) iter.Seq2[Fate, error] {
+	return walk(func(p PageRequest) (Page[Fate], error) { return c.ListHistory(ctx, id, f, p) })
+}
+
+// ListHistory lists the fates of a schedule's ticks, the newest nominal time first.
+func (c *Client) ListHistory(ctx context.Context, id string, f FateFilter, p PageRequest) (Page[Fate], error) {
+	ref, err := c.resolve(ctx, id)
+	if err != nil {
+		return Page[Fate]{}, err
+	}
+	return page(p, func(p store.Page) ([]schedules.Fate, string, error) { return c.store.ListFates(ctx, ref, f, p) },
+		func(f schedules.Fate) (Fate, error) { return viewFate(f), nil })
+}
+
+// page reads pages of a store until the request is filled, since a store may return less than asked for.
+func page[From, To any](req PageRequest, read func(store.Page) ([]From, string, error), view func(From) (To, error)) (Page[To], error) {
+	out := Page[To]{Items: []To{}}
+	limit := cmp.Or(req.Limit, 100)
+	p := store.Page{Cursor: req.Cursor}
+	for {
+		p.Limit = limit - len(out.Items)
+		items, next, err := read(p)
+		if err != nil {
+			return out, err
+		}
+		for _, it := range items {
+			v, err := view(it)
+			if err != nil {
+				return out, err
+			}
+			out.Items = append(out.Items, v)
+		}
+		if next == "" || len(out.Items) >= limit {
+			out.NextCursor = Text(next)
+			return out, nil
+		}
+		p.Cursor = next
+	}
+}
+
+// walk goes through all pages.
+func walk[T any](read func(PageRequest) (Page[T], error)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		p := PageRequest{Limit: 500}
+		for {
+			got, err := read(p)
+			if err != nil {
+				var zero T
+				yield(zero, err)
+				return
+			}
+			for _, it := range got.Items {
+				if !yield(it, nil) {
+					return
+				}
+			}
+			if got.NextCursor == "" {
+				return
+			}
+			p.Cursor = string(got.NextCursor)
+		}
+	}
+}
