@@ -308,7 +308,9 @@ func DefaultLimits() Limits {
 // Retention removes what is older than it needs to be.
 type Retention interface {
 	// Trim removes a bounded batch of a shard's old runs, fates, ended backfills and deleted schedules with nothing left, never active runs or counters. It
-	// goes round the shard's schedules in turn; more is true while there is known to be more to remove now.
+	// goes round the shard's schedules in turn; more is true while there is known to be more to remove now. Trimming fates sets Tally.HistoryFrom without
+	// raising the revision, and no later commit takes it back. RunKeep and the last success do not hold for a deleted schedule; its record goes last, once it
+	// was deleted (UpdatedAt) longer ago than RunAge.
 	Trim(ctx context.Context, shard int, l Limits) (more bool, err error)
 }
 
