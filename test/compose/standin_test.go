@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // proxyDir is where the Go stand-in holds the modules of go.mod, in the layout of a module proxy.
