@@ -56,6 +56,7 @@ type Config struct {
 	// is not announced here, because the caller announces a process of its own with Stats.Shards.
 	Process *store.Process
 	Log     *slog.Logger // nil: discards
+	Quiet   bool         // another part of the process, a Keeper, logs that the store is lost and back
 }
 
 // Beat decides the regular ticks of the shards it holds at their time. It is safe for concurrent use.
@@ -122,7 +123,7 @@ func (b *Beat) Run(ctx context.Context) error {
 	st := b.cfg.Store
 	moved := make(chan struct{}, 1)
 	c := newCore(coreConfig{
-		name: "beat", id: b.cfg.ID, every: b.cfg.PollInterval, log: b.cfg.Log,
+		name: "beat", id: b.cfg.ID, every: b.cfg.PollInterval, log: b.cfg.Log, quiet: b.cfg.Quiet,
 		store: st,
 		read:  b.read,
 		act:   b.act,

@@ -24,6 +24,7 @@ type coreConfig struct {
 	name, id string
 	every    time.Duration
 	log      *slog.Logger
+	quiet    bool // outages are logged by somebody else
 	store    coreStore
 	read     func(ctx context.Context, shard int, until time.Time, limit int) ([]entry, error)
 	act      func(ctx context.Context, due []entry) []outcome
@@ -41,7 +42,10 @@ type core struct {
 
 func newCore(cfg coreConfig) *core {
 	c := &core{coreConfig: cfg}
-	c.link = newLink(cfg.store, min(cfg.every, DefaultPollInterval), cfg.log, func() { c.loop.restart() })
+	c.link = &link{
+		store: cfg.store, every: min(max(cfg.every, time.Second), DefaultPollInterval), log: cfg.log, quiet: cfg.quiet,
+		back: func() { c.loop.restart() }, suspects: make(chan struct{}, 1),
+	}
 	c.loop = newLoop(loopConfig{
 		name: cfg.name, every: cfg.every, clock: cfg.store, link: c.link, log: cfg.log, read: cfg.read, act: cfg.act,
 	})

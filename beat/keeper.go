@@ -67,6 +67,8 @@ type KeeperConfig struct {
 	// ID names the holder of the leases; no two live processes may share one. Empty: host:pid:random.
 	ID  string
 	Log *slog.Logger // nil: discards
+	// Quiet: another part of the process logs that the store is lost and back.
+	Quiet bool
 }
 
 // Keeper looks after everything that is timed or stuck but regular ticks: retries, cancel deadlines, expired leases, messages left in the outbox,
@@ -114,7 +116,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	sw := newSweeper(k.cfg)
 	runs := newRunKeeper(k.cfg)
 	c := newCore(coreConfig{
-		name: "keeper", id: k.cfg.ID, every: k.cfg.PollInterval, log: k.cfg.Log,
+		name: "keeper", id: k.cfg.ID, every: k.cfg.PollInterval, log: k.cfg.Log, quiet: k.cfg.Quiet,
 		store: k.cfg.Store,
 		read:  k.read,
 		act:   func(ctx context.Context, due []entry) []outcome { return k.act(ctx, runs, due) },

@@ -29,6 +29,7 @@ type link struct {
 	store pinger
 	every time.Duration // how often the store's clock is read when nothing else happens
 	log   *slog.Logger
+	quiet bool   // somebody else logs outages
 	back  func() // called when the store answers (again); must not block
 
 	suspects chan struct{}
@@ -39,10 +40,6 @@ type link struct {
 	trouble time.Time // of the last suspicion, by the process's own clock
 	lost    time.Time // when it was found lost; zero: it answers
 	errs    int64
-}
-
-func newLink(st pinger, every time.Duration, log *slog.Logger, back func()) *link {
-	return &link{store: st, every: every, log: log, back: back, suspects: make(chan struct{}, 1)}
 }
 
 // suspect reports a failed call. An answer that says no is none, and neither is a call that failed because ctx was cancelled.
@@ -129,7 +126,7 @@ func (l *link) missed(err error) {
 	l.errs++
 	l.mu.Unlock()
 	if first {
-		l.log.Warn("the store does not answer; trying again until it does", "store", l.store.Describe(), "error", err)
+		l.log.Log(context.Background(), l.level(slog.LevelWarn), "the store does not answer; trying again until it does", "store", l.store.Describe(), "error", err)
 	}
 }
 
@@ -139,11 +136,18 @@ func (l *link) found() {
 	l.up, l.lost = true, time.Time{}
 	l.mu.Unlock()
 	if !lost.IsZero() {
-		l.log.Info("the store answers again", "store", l.store.Describe(), "after", time.Since(lost).Round(time.Millisecond).String())
+		l.log.Log(context.Background(), l.level(slog.LevelInfo), "the store answers again", "store", l.store.Describe(), "after", time.Since(lost).Round(time.Millisecond).String())
 	}
 	if !was {
 		l.back()
 	}
+}
+
+func (l *link) level(normal slog.Level) slog.Level {
+	if l.quiet {
+		return slog.LevelDebug
+	}
+	return normal
 }
 
 func (l *link) status() (lost time.Time, errs int64) {
@@ -152,14 +156,15 @@ func (l *link) status() (lost time.Time, errs int64) {
 	return l.lost, l.errs
 }
 
-// answered reports whether an error is the store's own answer.
+// answered reports whether an error says nothing against the store: it is its own answer, or somebody else's failure.
 func answered(err error) bool {
 	for _, no := range []error{store.ErrNotFound, store.ErrExists, store.ErrConflict, store.ErrStale, store.ErrClock, store.ErrFormat} {
 		if errors.Is(err, no) {
 			return true
 		}
 	}
-	return false
+	_, other := errors.AsType[transportError](err)
+	return other
 }
 
 // pause waits; false: ctx has ended.

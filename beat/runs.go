@@ -18,6 +18,11 @@ const (
 	outboxLook = 4096            // messages of one shard's outbox that are looked through
 )
 
+// transportError is a failure that is not the store's.
+type transportError struct{ error }
+
+func (e transportError) Unwrap() error { return e.error }
+
 // runKeeper moves due runs on.
 type runKeeper struct {
 	cfg KeeperConfig
@@ -46,7 +51,7 @@ func (k *runKeeper) act(ctx context.Context, due []entry) []outcome {
 			return
 		}
 		if verdicts[i] == lookLater {
-			outs[i].after = lookAgain
+			outs[i].after = lookAgain + 10*time.Millisecond
 			return
 		}
 		seen := runs[i].Dispatch
@@ -89,7 +94,7 @@ func (k *runKeeper) look(ctx context.Context, due []entry, runs []schedules.Run,
 	states, err := k.cfg.Looker.Look(ctx, msgs...)
 	if err != nil {
 		for _, i := range at {
-			outs[i].err = fmt.Errorf("look for run %s in the transport: %w", runs[i].ID, err)
+			outs[i].err = transportError{fmt.Errorf("look for run %s in the transport: %w", runs[i].ID, err)}
 		}
 		return verdicts
 	}

@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	sweepPage = 256
-	sweepGap  = 20 * time.Millisecond // between two sweeps of one shard
+	sweepPage  = 256                   // entries read at a time
+	sweepPages = 8                     // pages of messages sent, and sweepPage lost runs taken, before the other shards have their turn
+	sweepGap   = 20 * time.Millisecond // between two sweeps of one shard
 	// slowAnswer: a store that takes longer to answer did not answer throughout.
 	slowAnswer = time.Second
 )
@@ -78,9 +79,16 @@ func (s *sweeper) wake(shard int) {
 	s.nudge()
 }
 
+// soon brings a shard's next sweep forward.
+func (s *sweeper) soon(sh *sweepState, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hurry(sh, at)
+}
+
 // hurry brings a shard's next sweep forward; s.mu is held.
 func (s *sweeper) hurry(sh *sweepState, at time.Time) {
-	if at = later(at, sh.last.Add(sweepGap)); at.Before(sh.next) {
+	if at = later(at, time.Now().Add(sweepGap)); at.Before(sh.next) {
 		sh.next = at
 	}
 }
@@ -157,7 +165,7 @@ func (s *sweeper) sweep(ctx context.Context, shard int) {
 func (s *sweeper) outbox(ctx context.Context, shard int, sh *sweepState) error {
 	until := s.cfg.Store.Estimate().Add(-s.cfg.SweepAfter)
 	tried := make(map[store.Message]bool)
-	for ctx.Err() == nil {
+	for range sweepPages {
 		limit := sweepPage + max(sh.stuck, len(tried))
 		msgs, err := s.cfg.Store.Unsent(ctx, shard, until, limit)
 		if err != nil {
@@ -183,6 +191,7 @@ func (s *sweeper) outbox(ctx context.Context, shard int, sh *sweepState) error {
 			return nil
 		}
 	}
+	s.soon(sh, time.Now())
 	return nil
 }
 
@@ -209,14 +218,17 @@ func (s *sweeper) leases(ctx context.Context, shard int, sh *sweepState) error {
 	}
 	doubts := make(map[string]doubt, len(expired))
 	var lost []store.LeaseEntry
+	var matures time.Time // the next doubt
 	for _, e := range expired {
 		d, ok := sh.doubt[e.RunID]
 		if !ok || !d.until.Equal(e.Until) || !s.link.calmSince(d.since) {
 			d = doubt{until: e.Until, since: now}
 		}
 		doubts[e.RunID] = d
-		if now.Sub(d.since) >= schedules.LeaseDoubt {
+		if certain := d.since.Add(schedules.LeaseDoubt); !now.Before(certain) && len(lost) < sweepPage {
 			lost = append(lost, e)
+		} else if matures.IsZero() || certain.Before(matures) {
+			matures = certain
 		}
 	}
 	sh.doubt = doubts
@@ -229,11 +241,9 @@ func (s *sweeper) leases(ctx context.Context, shard int, sh *sweepState) error {
 			return err
 		}
 	}
-	s.mu.Lock()
-	for _, d := range sh.doubt {
-		s.hurry(sh, d.since.Add(schedules.LeaseDoubt))
+	if !matures.IsZero() {
+		s.soon(sh, matures)
 	}
-	s.mu.Unlock()
 	return nil
 }
 
