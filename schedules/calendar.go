@@ -192,10 +192,14 @@ func eachMember(data []byte, what string, f func(name string, value json.RawMess
 	return nil
 }
 
-// normal returns the calendar without spaces inside fields.
+// normal returns the calendar without spaces around the elements of lists.
 func (c Calendar) normal() Calendar {
 	for _, f := range c.fields() {
-		*f = Field(strings.Join(strings.Fields(string(*f)), ""))
+		elements := strings.Split(string(*f), ",")
+		for i, e := range elements {
+			elements[i] = strings.TrimSpace(e)
+		}
+		*f = Field(strings.Join(elements, ","))
 	}
 	return c
 }

@@ -95,6 +95,9 @@ func (f *field) parseElement(element string) (span, error) {
 
 // value reads one number or name.
 func (f *field) value(text string) (int, error) {
+	if text == "" {
+		return 0, fmt.Errorf("%s has a range or step without its value; write %s", f.name, f.values())
+	}
 	if n, ok := number(text); ok {
 		if n >= f.min && n <= f.max || f.isDayOfWeek() && n == sunday7 {
 			return n, nil

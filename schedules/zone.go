@@ -26,7 +26,7 @@ const (
 // Seconds are Unix seconds; a reading is what the zone's clocks show, as if it were UTC: instant + offset.
 type zone struct {
 	shifts []shift
-	cyclic  bool // the rules go on past the table
+	cyclic bool // the rules go on past the table
 }
 
 // shift says that from the second `at` on the zone is `offset` seconds ahead of UTC. The first shift is at the beginning of time.
