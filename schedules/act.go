@@ -110,9 +110,6 @@ func TriggerNow(st State, now time.Time, req TriggerRequest) (Change, TriggerRes
 	}
 	d.overlap(Tick{Trigger: TriggerManual, Nominal: d.now, Nonce: req.Nonce}, policy, input)
 	f := d.c.Fates[len(d.c.Fates)-1]
-	if d.s.Waiting() == 0 {
-		d.runBackfill()
-	}
 	return d.done(), TriggerResult{Outcome: f.Fate, RunID: f.RunID, Reason: f.Reason, BlockedBy: f.BlockedBy}, nil
 }
 
