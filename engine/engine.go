@@ -49,7 +49,8 @@ type Config struct {
 
 // Engine makes and commits decisions. It is safe for concurrent use.
 type Engine struct {
-	cfg Config
+	cfg     Config
+	timings timings
 
 	mu     sync.Mutex
 	known  map[string]schedules.RunOptions
@@ -105,8 +106,10 @@ func (e *Engine) Decide(ctx context.Context, refs ...schedules.Ref) []Decided {
 				continue
 			}
 			st := loaded[i].State
-			st.Options = e.options(ctx, st.Schedule.Workflow)
 			out[at] = Decided{Schedule: st.Schedule}
+			if out[at].Err = e.complete(ctx, &st); out[at].Err != nil {
+				continue
+			}
 			c, ok := schedules.Decide(st, now)
 			if !ok {
 				continue
@@ -135,6 +138,13 @@ func (e *Engine) Decide(ctx context.Context, refs ...schedules.Ref) []Decided {
 		}
 	}
 	return out
+}
+
+// complete adds to a state what the store does not know.
+func (e *Engine) complete(ctx context.Context, st *schedules.State) (err error) {
+	st.Options = e.options(ctx, st.Schedule.Workflow)
+	st.Timing, err = e.timings.of(&st.Schedule)
+	return err
 }
 
 // commit writes changes, tells observers, and hands on what they start.
@@ -193,7 +203,8 @@ func (e *Engine) Send(ctx context.Context, msgs ...store.Message) {
 }
 
 // Act carries out one act on a schedule: it first settles the ticks that came due before it (as a beat would, or, with a reason, as
-// missed with that reason), then commits what act makes of the settled state; after a lost race it begins again. An error of act ends it and nothing of the act is written.
+// missed with that reason), then commits what act makes of the settled state; after a lost race it begins again. An error of act ends it and nothing
+// of the act is written; an empty Change ends it with the schedule as read.
 func (e *Engine) Act(ctx context.Context, ref schedules.Ref, settleAs string, act func(st schedules.State, now time.Time) (schedules.Change, error)) (schedules.Schedule, error) {
 	for try := 0; ; {
 		loaded, now, err := e.cfg.Store.Load(ctx, ref)
@@ -204,11 +215,16 @@ func (e *Engine) Act(ctx context.Context, ref schedules.Ref, settleAs string, ac
 			return schedules.Schedule{}, fmt.Errorf("load schedule %s: %w", ref.ID, err)
 		}
 		st := loaded[0].State
-		st.Options = e.options(ctx, st.Schedule.Workflow)
+		if err := e.complete(ctx, &st); err != nil {
+			return schedules.Schedule{}, err
+		}
 		c, unsettled := schedules.Settle(st, now, settleAs)
 		if !unsettled {
 			if c, err = act(st, now); err != nil {
 				return schedules.Schedule{}, err
+			}
+			if c.Schedule.ID == "" { // nothing to write
+				return st.Schedule, nil
 			}
 			if c.Schedule.ID == "" { // nothing to change
 				return st.Schedule, nil
