@@ -1,0 +1,271 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	pyworkflow "github.com/pyworkflow-go/pyworkflow"
+	"github.com/pyworkflow-go/pyworkflow/schedules"
+	"github.com/pyworkflow-go/pyworkflow/store"
+)
+
+// handle deals with one message: it claims the run, executes it and records how the attempt ended.
+func (w *Worker) handle(_ context.Context, m store.Message) error {
+	select {
+	case <-w.stop:
+		return ErrNotTaken
+	default:
+	}
+	select {
+	case w.slots <- struct{}{}:
+		defer func() { <-w.slots }()
+	case <-w.stop:
+		return ErrNotTaken
+	}
+	run, claimed, err := w.claim(m)
+	if err != nil || !claimed {
+		return err
+	}
+	w.attempt(run)
+	return nil
+}
+
+// claim makes this worker the holder of the run's dispatch, however long the store is away. It is false when the message is outdated or the run was
+// given back.
+func (w *Worker) claim(m store.Message) (schedules.Run, bool, error) {
+	token := randomHex(8)
+	for try := 0; ; try++ {
+		run, claimed, err := w.tryClaim(m, token)
+		switch {
+		case err == nil:
+			return run, claimed, nil
+		case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrStale):
+			w.log.Debug("message is outdated", "run_id", m.RunID, "dispatch", m.Dispatch, "error", err)
+			return run, false, nil
+		case errors.Is(err, store.ErrFormat):
+			w.log.Error("run cannot be read", "run_id", m.RunID, "error", err)
+			return run, false, nil
+		}
+		if try == 0 {
+			w.log.Warn("claim waits for the store", "run_id", m.RunID, "error", err)
+		}
+		if !pause(try, w.stop) {
+			return run, false, ErrNotTaken
+		}
+	}
+}
+
+func (w *Worker) tryClaim(m store.Message, token string) (schedules.Run, bool, error) {
+	ctx, cancel := context.WithTimeout(w.base, callTimeout)
+	defer cancel()
+	run, err := w.cfg.Store.GetRun(ctx, m.RunID)
+	if err != nil {
+		return run, false, err
+	}
+	mine := run.Status == schedules.RunRunning && run.Token == token // a claim whose answer was lost
+	if run.Dispatch != m.Dispatch || run.Status != schedules.RunPending && !mine {
+		return run, false, fmt.Errorf("%w: run is %s under dispatch %d", store.ErrStale, run.Status, run.Dispatch)
+	}
+	if _, known := w.cfg.App.Workflow(run.Workflow); !known {
+		return run, false, w.giveBack(ctx, run)
+	}
+	run, err = w.cfg.Store.Claim(ctx, m.RunID, m.Dispatch, store.Claim{Worker: w.cfg.ID, Token: token})
+	return run, err == nil, err
+}
+
+// giveBack returns a run whose workflow this worker lacks.
+func (w *Worker) giveBack(ctx context.Context, run schedules.Run) error {
+	w.log.Warn("workflow is not known here; the run goes back", "run_id", run.ID, "workflow", run.Workflow)
+	dispatch := run.Dispatch
+	_, err := w.cfg.Engine.ChangeRun(ctx, run.ID, &run, func(r schedules.Run, now time.Time) (schedules.RunChange, bool, error) {
+		if r.Status != schedules.RunPending || r.Dispatch != dispatch {
+			return schedules.RunChange{}, false, nil
+		}
+		return schedules.ReturnRun(r, w.cfg.ID, now), true, nil
+	})
+	return err
+}
+
+// pause waits before the next try, longer each time up to a second. It is false when stop is closed meanwhile.
+func pause(try int, stop <-chan struct{}) bool {
+	timer := time.NewTimer(min(50*time.Millisecond<<min(try, 5), time.Second))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-stop:
+		return false
+	}
+}
+
+// attempt executes a claimed run and records how that ended.
+func (w *Worker) attempt(run schedules.Run) {
+	info, _ := w.cfg.App.Workflow(run.Workflow)
+	now := time.Now()
+	h := &held{run: run, options: info.Options, began: now, renewed: now, lost: make(chan struct{}), over: make(chan struct{})}
+	if run.Options != nil {
+		h.options = *run.Options
+	}
+	ctx, abort := context.WithCancelCause(w.base)
+	defer abort(nil)
+	h.ctx, h.abort = ctx, abort
+	w.hold(h)
+	defer w.release(h)
+	select {
+	case <-w.hard: // the drain ended between the claim and here
+		h.cancel(pyworkflow.ErrShutdown)
+	default:
+	}
+	w.cfg.Observer.Claimed(run)
+	w.log.Debug("run claimed", "run_id", run.ID, "workflow", run.Workflow, "attempt", run.Attempt, "dispatch", run.Dispatch)
+	h.emit(schedules.Event{At: now.UTC(), Kind: "claimed", Level: "info",
+		Message: fmt.Sprintf("attempt %d begins on worker %s", run.Attempt, w.cfg.ID), Attrs: map[string]any{"attempt": run.Attempt, "dispatch": run.Dispatch, "worker": w.cfg.ID}})
+
+	o, lost := w.execute(h)
+	close(h.over)
+	recorded := false
+	if lost {
+		w.log.Warn("run was taken from this worker", "run_id", run.ID, "workflow", run.Workflow)
+		w.flush(w.base, h)
+	} else {
+		run, recorded = w.finish(h, o)
+	}
+	w.cfg.Observer.Attempted(run, o, time.Since(now), recorded)
+}
+
+// execute calls the workflow's code and waits for its outcome, or until it has to be left behind. lost: the run is not ours any more, nothing is to
+// be recorded.
+func (w *Worker) execute(h *held) (o schedules.Outcome, lost bool) {
+	ctx := h.ctx
+	if limit := time.Duration(h.options.Timeout); limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w of %s", pyworkflow.ErrTimeout, h.options.Timeout))
+		defer cancel()
+	}
+	steps, err := w.recordedSteps(ctx, h)
+	if err != nil {
+		return schedules.Outcome{Kind: schedules.OutcomeHandedBack}, isClosed(h.lost)
+	}
+	done := make(chan schedules.Outcome, 1)
+	go func() {
+		out := schedules.Outcome{Kind: schedules.OutcomeFailed, Error: &schedules.RunError{Kind: schedules.ErrorPanic,
+			Message: "the workflow ended its goroutine with runtime.Goexit"}}
+		defer func() { done <- out }()
+		var err error
+		out, err = w.cfg.App.Execute(ctx, pyworkflow.Execution{Run: h.run, Steps: steps, Log: w.cfg.Log, Emit: h.emit,
+			Record:     func(ctx context.Context, s schedules.Step) error { return w.recordStep(ctx, h, s) },
+			LastResult: func(ctx context.Context) (json.RawMessage, bool, error) { return w.lastResult(ctx, h.run) },
+		})
+		if err != nil { // cannot be: the workflow was there a moment ago, and none is ever removed
+			out = schedules.Outcome{Kind: schedules.OutcomeHandedBack}
+		}
+	}()
+
+	var patience time.Time // when the code is left behind; zero: not decided
+	var timer <-chan time.Time
+	leaveAt := func(t time.Time) {
+		if patience.IsZero() || t.Before(patience) {
+			patience = t
+			timer = time.After(time.Until(t))
+		}
+	}
+	cancelled, taken, hard := ctx.Done(), h.lost, w.hard
+	var cancelledAt time.Time
+	for {
+		select {
+		case o := <-done:
+			return o, isClosed(h.lost)
+		case <-cancelled:
+			cancelled, cancelledAt = nil, time.Now()
+			switch cause := context.Cause(ctx); {
+			case errors.Is(cause, pyworkflow.ErrTimeout), errors.Is(cause, pyworkflow.ErrLeaseLost):
+				leaveAt(cancelledAt.Add(Patience))
+			case errors.Is(cause, pyworkflow.ErrShutdown):
+				leaveAt(cancelledAt.Add(ShutdownPatience))
+			}
+		case <-taken: // declared cancelled after its grace, or taken for lost
+			taken = nil
+			if cancelledAt.IsZero() {
+				cancelledAt = time.Now()
+			}
+			leaveAt(cancelledAt.Add(Patience))
+		case <-hard:
+			hard = nil
+			leaveAt(time.Now().Add(ShutdownPatience))
+		case <-timer:
+			w.abandon(h, context.Cause(ctx), done)
+			o := schedules.Outcome{Kind: schedules.OutcomeHandedBack}
+			if cause := context.Cause(ctx); errors.Is(cause, pyworkflow.ErrTimeout) {
+				o = schedules.Outcome{Kind: schedules.OutcomeFailed, Error: pyworkflow.TimeoutError(cause)}
+			}
+			return o, isClosed(h.lost)
+		}
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// abandon leaves the code behind: it goes on without a slot, and what it still reports is refused.
+func (w *Worker) abandon(h *held, cause error, done <-chan schedules.Outcome) {
+	w.zombies.Add(1)
+	w.log.Warn("code ignores its cancelled context; its slot is freed, its goroutine goes on", "run_id", h.run.ID, "workflow", h.run.Workflow,
+		"cause", cause, "abandoned", w.zombies.Load())
+	h.emit(schedules.Event{At: time.Now().UTC(), Kind: "abandoned", Level: "warn", Message: "the code ignores its cancelled context; the worker goes on without it"})
+	w.cfg.Observer.Abandoned(h.run)
+	go func() {
+		<-done
+		w.zombies.Add(-1)
+		w.log.Info("code that was left behind has returned", "run_id", h.run.ID, "workflow", h.run.Workflow)
+	}()
+}
+
+// finish records how the attempt ended, however long the store is away: until it is recorded, the run is somebody else's, or a shutdown cannot wait. It
+// returns the run as it is then, and whether the outcome was recorded.
+func (w *Worker) finish(h *held, o schedules.Outcome) (schedules.Run, bool) {
+	w.flush(w.base, h)
+	known := &h.run
+	jitter := rand.Float64()
+	recorded := false
+	for try := 0; ; try++ {
+		ctx, cancel := context.WithTimeout(w.base, callTimeout)
+		run, err := w.cfg.Engine.ChangeRun(ctx, h.run.ID, known, func(r schedules.Run, now time.Time) (schedules.RunChange, bool, error) {
+			recorded = r.Status == schedules.RunRunning && r.Dispatch == h.run.Dispatch && r.Token == h.run.Token
+			if !recorded {
+				return schedules.RunChange{}, false, nil
+			}
+			return schedules.EndAttempt(r, o, h.options, now, jitter), true, nil
+		})
+		cancel()
+		switch {
+		case err == nil:
+			if !recorded && try == 0 {
+				w.log.Warn("outcome is refused: the run has ended or another worker has it", "run_id", h.run.ID, "workflow", h.run.Workflow, "status", run.Status)
+			}
+			w.flush(w.base, h) // what the store did not take before
+			return run, recorded
+		case errors.Is(err, store.ErrNotFound):
+			w.log.Warn("outcome is refused: the run is gone", "run_id", h.run.ID, "workflow", h.run.Workflow)
+			return h.run, false
+		}
+		if try == 0 {
+			w.log.Warn("outcome waits for the store", "run_id", h.run.ID, "workflow", h.run.Workflow, "error", err)
+		}
+		known = nil
+		if !pause(try, w.dead) {
+			w.log.Error("outcome is not recorded: the worker stops while the store is away; another worker executes the run again",
+				"run_id", h.run.ID, "workflow", h.run.Workflow, "error", err)
+			return h.run, false
+		}
+	}
+}

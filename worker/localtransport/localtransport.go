@@ -1,0 +1,176 @@
+// Package localtransport carries messages to a worker in the same process, in memory.
+//
+// Nothing here outlives the process: what was handed over and not executed is found gone by a keeper, which dispatches it anew. Two processes on one store each
+// have their own transport and know nothing of the other's messages.
+package localtransport
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/pyworkflow-go/pyworkflow/store"
+	"github.com/pyworkflow-go/pyworkflow/worker"
+)
+
+// Transport is a worker.Transport in memory. The zero value is not usable: see New.
+type Transport struct {
+	mu     sync.Mutex
+	queues map[string]*queue
+	states map[key]worker.MessageState
+	wake   chan struct{} // holds a token when there may be something new to take
+	ended  bool          // Serve has ended: nobody takes any more
+}
+
+// key is what makes two messages the same.
+type key struct {
+	runID    string
+	dispatch int
+}
+
+func keyOf(m store.Message) key { return key{m.RunID, m.Dispatch} }
+
+type queue struct {
+	waiting []store.Message
+	credit  int
+}
+
+// New makes a Transport. Messages may be handed over before Serve is called.
+func New() *Transport {
+	return &Transport{queues: make(map[string]*queue), states: make(map[key]worker.MessageState), wake: make(chan struct{}, 1)}
+}
+
+// Dispatch holds messages in memory until a worker takes them; it never blocks. Once Serve has ended it takes none: they stay in the outbox
+// for another process.
+func (t *Transport) Dispatch(_ context.Context, msgs []store.Message) ([]store.Message, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ended {
+		return nil, nil
+	}
+	for _, m := range msgs {
+		if _, known := t.states[keyOf(m)]; known {
+			continue
+		}
+		t.states[keyOf(m)] = worker.MessageQueued
+		q := t.queue(m.Queue)
+		q.waiting = append(q.waiting, m)
+	}
+	t.nudge()
+	return msgs, nil
+}
+
+func (t *Transport) queue(name string) *queue {
+	q := t.queues[name]
+	if q == nil {
+		q = &queue{}
+		t.queues[name] = q
+	}
+	return q
+}
+
+func (t *Transport) nudge() {
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Look says whether this process has the message.
+func (t *Transport) Look(_ context.Context, m store.Message) (worker.MessageState, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.states[keyOf(m)], nil
+}
+
+// Serve hands messages to handle until ctx ends, then waits for the handlers under way. It may be called once.
+func (t *Transport) Serve(ctx context.Context, queues map[string]int, concurrency int, handle worker.Handler) error {
+	if concurrency < 1 {
+		return errors.New("local transport: concurrency is below 1")
+	}
+	var handlers sync.WaitGroup
+	defer t.end()
+	defer handlers.Wait()
+	slots := make(chan struct{}, concurrency)
+	for {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			return nil
+		}
+		m, ok := t.take(ctx, queues)
+		if !ok {
+			return nil
+		}
+		handlers.Go(func() {
+			defer func() { <-slots }()
+			// Whether it was taken or not: a message that is not taken belongs to a worker that stops, and no other is in this process.
+			defer t.forget(m)
+			_ = handle(ctx, m)
+		})
+	}
+}
+
+// take waits for a message of the queues; false when ctx ends first.
+func (t *Transport) take(ctx context.Context, queues map[string]int) (store.Message, bool) {
+	for {
+		if ctx.Err() != nil {
+			return store.Message{}, false
+		}
+		if m, ok := t.next(queues); ok {
+			return m, true
+		}
+		select {
+		case <-t.wake:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// next takes the first message of the queue whose turn it is: smooth weighted round robin over the queues in which something waits.
+func (t *Transport) next(queues map[string]int) (store.Message, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var best *queue
+	total := 0
+	for _, name := range slices.Sorted(maps.Keys(t.queues)) {
+		q := t.queues[name]
+		weight := 1
+		if queues != nil {
+			weight = queues[name]
+		}
+		if len(q.waiting) == 0 || weight < 1 {
+			continue
+		}
+		q.credit += weight
+		total += weight
+		if best == nil || q.credit > best.credit {
+			best = q
+		}
+	}
+	if best == nil {
+		return store.Message{}, false
+	}
+	best.credit -= total
+	m := best.waiting[0]
+	best.waiting = best.waiting[1:]
+	t.states[keyOf(m)] = worker.MessageActive
+	return m, true
+}
+
+func (t *Transport) forget(m store.Message) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.states, keyOf(m))
+}
+
+// end forgets what waits: nobody here will take it.
+func (t *Transport) end() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ended = true
+	clear(t.queues)
+	clear(t.states)
+}

@@ -1,0 +1,49 @@
+package worker
+
+import (
+	"context"
+	"errors"
+
+	"github.com/pyworkflow-go/pyworkflow/store"
+)
+
+// ErrNotTaken: the worker is stopping and has not touched the message. The transport keeps it for another worker.
+var ErrNotTaken = errors.New("message not taken")
+
+// Handler deals with one message and returns when the slot it took is free again: nil when the message is done with, ErrNotTaken when it is not.
+type Handler func(ctx context.Context, m store.Message) error
+
+// Transport carries messages to workers. It may lose, repeat and reorder them: the store decides what becomes of a run. Implementations are safe for
+// concurrent use.
+type Transport interface {
+	// Serve hands messages of the queues to handle, at most concurrency at a time, weighed by the queues' numbers, until ctx ends; it then takes no
+	// more messages, waits for the handlers that are under way, and returns nil. Nil queues mean every queue; a transport that cannot tell
+	// which there are returns an error. An error says that serving was not possible at all; outages are waited out.
+	Serve(ctx context.Context, queues map[string]int, concurrency int, handle Handler) error
+	// Dispatch hands messages over and returns those that were: see engine.Dispatcher.
+	Dispatch(ctx context.Context, msgs []store.Message) (sent []store.Message, err error)
+	// Look says what the transport knows of a message.
+	Look(ctx context.Context, m store.Message) (MessageState, error)
+}
+
+// MessageState is what a transport knows of a message.
+type MessageState int
+
+// The states of a message.
+const (
+	MessageGone   MessageState = iota // not known, or put aside for good: dispatch anew
+	MessageQueued                     // waits for a worker
+	MessageActive                     // a worker has received it, or had when it died
+)
+
+// String names the state.
+func (s MessageState) String() string {
+	switch s {
+	case MessageQueued:
+		return "queued"
+	case MessageActive:
+		return "active"
+	default:
+		return "gone"
+	}
+}
