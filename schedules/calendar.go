@@ -117,7 +117,7 @@ func ParseCalendar(s string) (Calendar, error) {
 		case value == "":
 			return fail("field " + name + " is empty; leave it out or give a value")
 		case *f != "":
-			return fail("repeats the field " + name + "; write its values as one list, such as " + name + "=" + string(*f) + "," + value)
+			return fail("repeats the field " + name + "; write its values as one list: " + name + "=..,..")
 		}
 		*f = Field(value)
 	}

@@ -115,7 +115,7 @@ func TestParseCalendarRefused(t *testing.T) {
 		"hour":                   "field=value",
 		"hour=":                  "empty",
 		"=5":                     "fields are",
-		"hour=5 hour=6":          "hour=5,6",
+		"hour=5 hour=6":          "one list",
 		"hour=5 minute=1 hour=5": "repeats",
 		"hour=5, 6":              "field=value",
 		"hour=5;minute=3 x":      "field=value",

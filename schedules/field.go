@@ -102,7 +102,7 @@ func (f *field) value(text string) (int, error) {
 		if n >= f.min && n <= f.max || f.isDayOfWeek() && n == sunday7 {
 			return n, nil
 		}
-		return 0, fmt.Errorf("%s %s is out of range; write %s", f.name, text, f.values())
+		return 0, fmt.Errorf("%s %d is out of range; write %s", f.name, n, f.values())
 	}
 	for i, name := range f.names {
 		if lower := strings.ToLower(text); lower == name || lower == name[:3] {

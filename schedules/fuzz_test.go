@@ -156,7 +156,7 @@ func FuzzParse(f *testing.F) {
 func checkLine(t *testing.T, err error) {
 	t.Helper()
 	var bad *FieldError
-	if !errors.As(err, &bad) || bad.Field == "" || bad.Problem == "" || strings.ContainsAny(err.Error(), "\n\r") || len(err.Error()) > 1000 {
+	if !errors.As(err, &bad) || bad.Field == "" || bad.Problem == "" || strings.ContainsAny(err.Error(), "\n\r") || len(err.Error()) > 1500 {
 		t.Fatalf("%#v is not one line about a field", err)
 	}
 }
