@@ -1,0 +1,438 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/pyworkflow-go/pyworkflow/schedules"
+	"github.com/pyworkflow-go/pyworkflow/store"
+)
+
+// lookedAt bounds how many records one call of a list reads to find those that pass its filter.
+const lookedAt = 1000
+
+var errCursor = errors.New("the cursor is not one of this list")
+
+func limitOf(p store.Page) int {
+	if p.Limit <= 0 {
+		return 100
+	}
+	return min(p.Limit, 1000)
+}
+
+// entry is a place in a list that is spread over several keys: ordered by score, descending, then id, descending; or, with scores alike, by id ascending.
+type entry struct {
+	id    string
+	score int64
+}
+
+// source is one of the keys a list is spread over, read piece by piece.
+type source struct {
+	key  string
+	read []entry // not yet taken
+	last entry   // read last, or where the call started
+	from bool    // last is set
+	end  bool    // there is no more to read
+}
+
+// merged is a list spread over several keys, in order.
+type merged struct {
+	sources []*source
+	before  func(a, b entry) bool
+	// fetch reads up to n more entries of each source.
+	fetch func(ctx context.Context, from []*source, n int) ([][]entry, error)
+	prev  entry // taken last
+	any   bool  // something was taken
+}
+
+// take gives the next entries, at most n; none: the list has ended.
+func (m *merged) take(ctx context.Context, n int) ([]entry, error) {
+	var taken []entry
+	for len(taken) < n {
+		if err := m.fill(ctx, n-len(taken)); err != nil {
+			return nil, err
+		}
+		for len(taken) < n {
+			var first *source
+			for _, s := range m.sources {
+				if len(s.read) > 0 && (first == nil || m.before(s.read[0], first.read[0])) {
+					first = s
+				}
+			}
+			if first == nil {
+				return taken, nil
+			}
+			// What moves from one key to another while it is read may be met in both.
+			if e := first.read[0]; !m.any || e != m.prev {
+				taken = append(taken, e)
+				m.prev, m.any = e, true
+			}
+			if first.read = first.read[1:]; len(first.read) == 0 && !first.end {
+				break
+			}
+		}
+	}
+	return taken, nil
+}
+
+// fill reads on in every source of which nothing is left, for n entries in all.
+func (m *merged) fill(ctx context.Context, n int) error {
+	var empty []*source
+	for _, s := range m.sources {
+		if len(s.read) == 0 && !s.end {
+			empty = append(empty, s)
+		}
+	}
+	if len(empty) == 0 {
+		return nil
+	}
+	if len(m.sources) > 1 {
+		n = n/len(m.sources)*2 + 8
+	}
+	got, err := m.fetch(ctx, empty, n)
+	if err != nil {
+		return err
+	}
+	for i, s := range empty {
+		s.read, s.end = got[i], len(got[i]) < n
+		if len(got[i]) > 0 {
+			s.last, s.from = got[i][len(got[i])-1], true
+		}
+	}
+	return nil
+}
+
+// ended reports whether there is nothing more to take.
+func (m *merged) ended(ctx context.Context) (bool, error) {
+	if err := m.fill(ctx, 1); err != nil {
+		return false, err
+	}
+	for _, s := range m.sources {
+		if len(s.read) > 0 {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// page reads a page: entries, then the records of those, until there are enough that pass or enough were looked at. It gives the last entry looked at, and
+// whether there is more after it.
+func page[T any](ctx context.Context, m *merged, limit int, read func(context.Context, []entry) ([]T, error), passes func(*T) bool) (items []T, last entry, more bool, err error) {
+	looked := 0
+	for len(items) < limit && looked < lookedAt {
+		entries, err := m.take(ctx, min(limit-len(items), lookedAt-looked))
+		if err != nil {
+			return nil, last, false, err
+		}
+		if len(entries) == 0 {
+			return items, last, false, nil
+		}
+		records, err := read(ctx, entries)
+		if err != nil {
+			return nil, last, false, err
+		}
+		for i := range records {
+			if passes(&records[i]) {
+				items = append(items, records[i])
+			}
+		}
+		looked += len(entries)
+		last = entries[len(entries)-1]
+	}
+	end, err := m.ended(ctx)
+	return items, last, !end, err
+}
+
+// ListSchedules lists current incarnations by id.
+func (s *Store) ListSchedules(ctx context.Context, f store.ScheduleFilter, p store.Page) ([]schedules.Schedule, string, error) {
+	var names []string
+	switch {
+	case f.Status != "":
+		names = []string{"list:" + string(f.Status)}
+	case f.Workflow != "":
+		names = []string{"list:w:" + f.Workflow}
+	default:
+		for _, status := range []schedules.Status{schedules.StatusActive, schedules.StatusPaused, schedules.StatusFinished} {
+			names = append(names, "list:"+string(status))
+		}
+	}
+	m := &merged{before: func(a, b entry) bool { return a.id < b.id }, fetch: s.fetchByID}
+	for _, prefix := range s.keys.shard {
+		for _, name := range names {
+			m.sources = append(m.sources, &source{key: prefix + name, last: entry{id: p.Cursor}, from: p.Cursor != ""})
+		}
+	}
+	items, last, more, err := page(ctx, m, limitOf(p), s.readSchedules, func(sch *schedules.Schedule) bool {
+		return (f.Status != "" || sch.Status != schedules.StatusDeleted) && (f.Status == "" || sch.Status == f.Status) &&
+			(f.Workflow == "" || sch.Workflow == f.Workflow) && (f.Origin == "" || sch.Origin == f.Origin)
+	})
+	if err != nil {
+		return nil, "", s.wrap(err, "list schedules")
+	}
+	if !more {
+		return items, "", nil
+	}
+	return items, last.id, nil
+}
+
+// fetchByID reads on in sorted sets whose scores are alike.
+func (s *Store) fetchByID(ctx context.Context, from []*source, n int) ([][]entry, error) {
+	cmds := make([]*redis.StringSliceCmd, len(from))
+	err := s.pipe(ctx, func(p redis.Pipeliner) {
+		for i, src := range from {
+			lowest := "-"
+			if src.from {
+				lowest = "(" + src.last.id
+			}
+			cmds[i] = p.ZRangeByLex(ctx, src.key, &redis.ZRangeBy{Min: lowest, Max: "+", Count: int64(n)})
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	got := make([][]entry, len(from))
+	for i, cmd := range cmds {
+		for _, id := range cmd.Val() {
+			got[i] = append(got[i], entry{id: id})
+		}
+	}
+	return got, nil
+}
+
+// readSchedules reads the current incarnations under ids.
+func (s *Store) readSchedules(ctx context.Context, entries []entry) ([]schedules.Schedule, error) {
+	incs := make([]*redis.StringCmd, len(entries))
+	err := s.pipe(ctx, func(p redis.Pipeliner) {
+		for i, e := range entries {
+			incs[i] = p.HGet(ctx, s.keys.of(schedules.Ref{ID: e.id}, "ids"), e.id)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	cmds := make([]*redis.SliceCmd, len(entries))
+	err = s.pipe(ctx, func(p redis.Pipeliner) {
+		for i, e := range entries {
+			cmds[i] = p.HMGet(ctx, s.keys.schedule(schedules.Ref{ID: e.id, Incarnation: incs[i].Val()}), "head", "rec", "hot", "tally")
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	var found []schedules.Schedule
+	for i, cmd := range cmds {
+		row := stringsOf(cmd.Val())
+		if row[0] == "" {
+			continue // removed meanwhile
+		}
+		sch, err := decodeSchedule(row[0], row[1], row[2], row[3])
+		if err != nil {
+			return nil, s.wrap(err, "read schedule %s", entries[i].id)
+		}
+		found = append(found, sch)
+	}
+	return found, nil
+}
+
+// newestFirst is the order of lists by creation.
+func newestFirst(a, b entry) bool { return a.score > b.score || a.score == b.score && a.id > b.id }
+
+// fetchByCreation reads on in sorted sets by creation.
+func (s *Store) fetchByCreation(since time.Time) func(context.Context, []*source, int) ([][]entry, error) {
+	return func(ctx context.Context, from []*source, n int) ([][]entry, error) {
+		calls := make([]call, len(from))
+		for i, src := range from {
+			score, id := "", ""
+			if src.from {
+				score, id = strconv.FormatInt(src.last.score, 10), src.last.id
+			}
+			calls[i] = call{&pageScript, []string{src.key}, []any{score, id, n}}
+		}
+		replies := s.do(ctx, calls...)
+		got := make([][]entry, len(from))
+		for i := range replies {
+			if replies[i].err != nil {
+				return nil, replies[i].err
+			}
+			list := replies[i].list(0)
+			for j := 0; j+1 < len(list); j += 2 {
+				score, err := strconv.ParseInt(list[j+1], 10, 64)
+				if err != nil {
+					return nil, err
+				}
+				if !since.IsZero() && score < since.UnixMilli() {
+					break
+				}
+				got[i] = append(got[i], entry{id: list[j], score: score})
+			}
+		}
+		return got, nil
+	}
+}
+
+// creationCursor names a place in a list by creation: "<ms>:<id>".
+func creationCursor(e entry) string { return strconv.FormatInt(e.score, 10) + ":" + e.id }
+
+func parseCreationCursor(c string) (e entry, from bool, err error) {
+	if c == "" {
+		return e, false, nil
+	}
+	score, id, ok := strings.Cut(c, ":")
+	e.id = id
+	if e.score, err = strconv.ParseInt(score, 10, 64); err != nil || !ok {
+		return e, false, errCursor
+	}
+	return e, true, nil
+}
+
+func idsOf(entries []entry) []string {
+	ids := make([]string, len(entries))
+	for i, e := range entries {
+		ids[i] = e.id
+	}
+	return ids
+}
+
+// ListRuns lists runs by creation, newest first.
+func (s *Store) ListRuns(ctx context.Context, f store.RunFilter, p store.Page) ([]schedules.Run, string, error) {
+	start, from, err := parseCreationCursor(p.Cursor)
+	if err != nil {
+		return nil, "", s.wrap(err, "list runs")
+	}
+	m := &merged{before: newestFirst, fetch: s.fetchByCreation(f.Since)}
+	add := func(prefix, name string) {
+		m.sources = append(m.sources, &source{key: prefix + name, last: start, from: from})
+	}
+	switch {
+	case f.ScheduleID != "":
+		add(s.keys.of(schedules.Ref{ID: f.ScheduleID}, ""), "runs:s:"+f.ScheduleID)
+	default:
+		name := "runs"
+		switch f.Status {
+		case schedules.RunPending, schedules.RunRunning, schedules.RunRetrying:
+			name = "runs:active"
+		case schedules.RunFailed, schedules.RunCancelled:
+			name = "runs:" + string(f.Status)
+		default:
+			if f.Workflow != "" {
+				name = "runs:w:" + f.Workflow
+			}
+		}
+		for _, prefix := range s.keys.shard {
+			add(prefix, name)
+		}
+	}
+	read := func(ctx context.Context, entries []entry) ([]schedules.Run, error) {
+		return s.runs(ctx, idsOf(entries))
+	}
+	items, last, more, err := page(ctx, m, limitOf(p), read, func(r *schedules.Run) bool {
+		return (f.ScheduleID == "" || r.ScheduleID == f.ScheduleID) && (f.Workflow == "" || r.Workflow == f.Workflow) &&
+			(f.Status == "" || r.Status == f.Status) && !r.CreatedAt.Before(f.Since)
+	})
+	if err != nil {
+		return nil, "", s.wrap(err, "list runs")
+	}
+	if !more {
+		return items, "", nil
+	}
+	return items, creationCursor(last), nil
+}
+
+// ListBackfills lists backfills, newest first.
+func (s *Store) ListBackfills(ctx context.Context, scheduleID string, p store.Page) ([]schedules.Backfill, string, error) {
+	start, from, err := parseCreationCursor(p.Cursor)
+	if err != nil {
+		return nil, "", s.wrap(err, "list backfills")
+	}
+	m := &merged{before: newestFirst, fetch: s.fetchByCreation(time.Time{})}
+	if scheduleID != "" {
+		m.sources = []*source{{key: s.keys.of(schedules.Ref{ID: scheduleID}, "backfills:s:"+scheduleID), last: start, from: from}}
+	} else {
+		for _, prefix := range s.keys.shard {
+			m.sources = append(m.sources, &source{key: prefix + "backfills", last: start, from: from})
+		}
+	}
+	read := func(ctx context.Context, entries []entry) ([]schedules.Backfill, error) {
+		return s.backfills(ctx, idsOf(entries))
+	}
+	items, last, more, err := page(ctx, m, limitOf(p), read, func(*schedules.Backfill) bool { return true })
+	if err != nil {
+		return nil, "", s.wrap(err, "list backfills")
+	}
+	if !more {
+		return items, "", nil
+	}
+	return items, creationCursor(last), nil
+}
+
+// ListFates lists the history, newest nominal time first. A cursor is "<nominal ms>:<n>": go on after n rows of that time.
+func (s *Store) ListFates(ctx context.Context, ref schedules.Ref, f store.FateFilter, p store.Page) ([]schedules.Fate, string, error) {
+	fail := func(err error) ([]schedules.Fate, string, error) {
+		return nil, "", s.wrap(err, "list history of schedule %s", ref)
+	}
+	highest, lowest, skip := "+inf", "-inf", int64(0)
+	if !f.Start.IsZero() {
+		lowest = ms(f.Start)
+	}
+	if !f.End.IsZero() {
+		highest = "(" + ms(f.End)
+	}
+	at, n, _ := strings.Cut(p.Cursor, ":")
+	if p.Cursor != "" {
+		if _, err := strconv.ParseInt(at, 10, 64); err != nil {
+			return fail(errCursor)
+		}
+		var err error
+		if skip, err = strconv.ParseInt(n, 10, 64); err != nil || skip < 0 {
+			return fail(errCursor)
+		}
+		highest = at
+	}
+	limit := limitOf(p)
+	var items []schedules.Fate
+	for looked := 0; ; {
+		want := limit - len(items)
+		if f.Fate != "" {
+			want = min(lookedAt, max(want, 100))
+		}
+		var cmd *redis.ZSliceCmd
+		err := s.pipe(ctx, func(pl redis.Pipeliner) {
+			cmd = pl.ZRevRangeByScoreWithScores(ctx, s.keys.schedule(ref)+":fates", &redis.ZRangeBy{Min: lowest, Max: highest, Offset: skip, Count: int64(want + 1)})
+		})
+		if err != nil {
+			return fail(err)
+		}
+		got, used := cmd.Val(), 0
+		for _, z := range got[:min(len(got), want)] {
+			if len(items) == limit {
+				break
+			}
+			if score := strconv.FormatInt(int64(z.Score), 10); score != highest {
+				highest, skip = score, 0
+			}
+			skip++
+			used++
+			member, _ := z.Member.(string)
+			_, text, _ := strings.Cut(member, " ")
+			fate, err := decodeFate(text)
+			if err != nil {
+				return fail(err)
+			}
+			if f.Fate == "" || fate.Fate == f.Fate {
+				items = append(items, fate)
+			}
+		}
+		looked += used
+		switch {
+		case used == len(got):
+			return items, "", nil // one more was asked for, and there is none
+		case len(items) == limit || looked >= lookedAt:
+			return items, highest + ":" + strconv.FormatInt(skip, 10), nil
+		}
+	}
+}

@@ -1,0 +1,140 @@
+-- commit.lua writes one change of one schedule, all or nothing, if its revision is still the one the change was computed on.
+-- KEYS[1]  s:<id>@<incarnation>, the schedule's row
+-- ARGV     now (ms or ''), token, expected revision ('0': create), time of the change, the earliest now at which that is believed,
+--          id, incarnation, status, workflow, rec, hot, tally, next tick due or '', timer due or '',
+--          n fates:     nominal, key, JSON
+--          popped regular, n pushed: JSON; popped manual, n pushed: JSON
+--          n runs:      id, created, due or '', lease or '', score in the active set, outbox member or '', workflow, n fields, fields…
+--          n cancels:   run id, reason, deadline or ''
+--          n backfills: id, created, row, tally
+-- Returns  ok | conflict | exists | notfound | clock | format, now
+local row = KEYS[1]
+local P = prefix(row)
+local now = clock(arg())
+local token, expect, at, earliest = arg(), arg(), arg(), arg()
+local id, inc, status, workflow = arg(), arg(), arg(), arg()
+local rec, hot, tally, tick, timer = arg(), arg(), arg(), arg(), arg()
+local ref = id .. '@' .. inc
+
+local head = redis.call('HGET', row, 'head')
+local old_status, old_workflow, tokens, replaced
+if head then
+  local v, rev
+  v, rev, old_status, tokens, old_workflow = schedule(head)
+  if v > FORMAT then return { 'format', now } end
+  if string.find(tokens, token, 1, true) then return { 'ok', now } end
+  if expect == '0' then return { 'exists', now } end
+  if rev ~= expect then return { 'conflict', now } end
+elseif expect ~= '0' then
+  return { 'notfound', now }
+else
+  replaced = redis.call('HGET', P .. 'ids', id)
+  local other = replaced and redis.call('HGET', P .. 's:' .. id .. '@' .. replaced, 'head')
+  if other then
+    local v, _, s = schedule(other)
+    if v > FORMAT then return { 'format', now } end
+    if s ~= 'deleted' then return { 'exists', now } end
+  end
+end
+if now < tonumber(earliest) then return { 'clock', now } end
+
+-- The row. The tokens of the last four commits are kept.
+if tokens then
+  local three = string.match(tokens, '^[^,]+,[^,]+,[^,]+') or tokens
+  tokens = token .. ',' .. three
+else
+  tokens = token
+end
+redis.call('HSET', row, 'head', FORMAT .. ' ' .. int(tonumber(expect) + 1) .. ' ' .. status .. ' ' .. tokens .. ' ' .. workflow,
+  'rec', rec, 'hot', hot, 'tally', tally)
+
+-- The lists of current incarnations.
+if expect == '0' then
+  redis.call('HSET', P .. 'ids', id, inc)
+  if replaced then
+    redis.call('ZREM', P .. 'list:deleted', id)
+    redis.call('ZADD', P .. 'old', 0, id .. '@' .. replaced)
+  end
+end
+if old_status ~= status or old_workflow ~= workflow then
+  if expect == '0' or redis.call('HGET', P .. 'ids', id) == inc then
+    if old_status and old_status ~= status then redis.call('ZREM', P .. 'list:' .. old_status, id) end
+    if old_workflow and (old_workflow ~= workflow or status == 'deleted') then redis.call('ZREM', P .. 'list:w:' .. old_workflow, id) end
+    redis.call('ZADD', P .. 'list:' .. status, 0, id)
+    if status ~= 'deleted' then redis.call('ZADD', P .. 'list:w:' .. workflow, 0, id) end
+  end
+end
+
+-- The timers. Listeners are woken for what is due sooner than they know.
+local ticks, timers = '', ''
+if tick == '' then
+  redis.call('ZREM', P .. 'ticks', ref)
+else
+  local before = redis.call('ZSCORE', P .. 'ticks', ref)
+  redis.call('ZADD', P .. 'ticks', tick, ref)
+  if not before or tonumber(tick) < tonumber(before) then ticks = 't' end
+end
+timed(P .. 'timers', 's' .. ref, timer)
+if timer ~= '' and tonumber(timer) <= tonumber(at) then timers = 'm' end
+
+-- The history: one row a tick.
+local fates = row .. ':fates'
+for _ = 1, tonumber(arg()) do
+  local nominal, key, json = arg(), arg() .. ' ', arg()
+  for _, m in ipairs(redis.call('ZRANGEBYSCORE', fates, nominal, nominal)) do
+    if string.sub(m, 1, #key) == key then redis.call('ZREM', fates, m) end
+  end
+  redis.call('ZADD', fates, nominal, key .. json)
+end
+
+-- What waits.
+for _, list in ipairs({ row .. ':wait:r', row .. ':wait:m' }) do
+  local pop = arg()
+  if pop ~= '0' then redis.call('LTRIM', list, pop, -1) end
+  for _ = 1, tonumber(arg()) do redis.call('RPUSH', list, arg()) end
+end
+
+-- Runs that start. One that exists is left as it is.
+for _ = 1, tonumber(arg()) do
+  local run, created, due, lease, score, member, flow = arg(), arg(), arg(), arg(), arg(), arg(), arg()
+  local list = fields()
+  local key = P .. 'r:' .. run
+  if redis.call('EXISTS', key) == 0 then
+    redis.call('HSET', key, unpack(list))
+    redis.call('ZADD', row .. ':active', score, run)
+    index(P, run, created, 'runs:s:' .. id, flow)
+    if due ~= '' then redis.call('ZADD', P .. 'timers', due, 'r' .. run) end
+    if lease ~= '' then redis.call('ZADD', P .. 'leases', lease, run) end
+    if member ~= '' then
+      redis.call('ZADD', P .. 'outbox', at, member)
+      timers = 'm'
+    end
+  end
+end
+
+-- Runs asked to cancel. The first request stands.
+for _ = 1, tonumber(arg()) do
+  local run, reason, deadline = arg(), arg(), arg()
+  local key = P .. 'r:' .. run
+  local raw = redis.call('HGET', key, 'mut')
+  local mut = raw and cjson.decode(raw)
+  if mut and not ended[mut.status] and not mut.cancel_at then
+    mut.cancel_at, mut.cancel_deadline, mut.cancel_reason = tonumber(at), tonumber(deadline), reason
+    mut.due = mut.status == 'running' and tonumber(deadline) or tonumber(at)
+    mut.revision = mut.revision + 1
+    redis.call('HSET', key, 'mut', cjson.encode(mut))
+    redis.call('ZADD', row .. ':active', 'XX', deadline == '' and '1' or deadline, run)
+    redis.call('ZADD', P .. 'timers', int(mut.due), 'r' .. run)
+    timers = 'm'
+  end
+end
+
+for _ = 1, tonumber(arg()) do
+  local bf, created, json, counts = arg(), arg(), arg(), arg()
+  redis.call('HSET', P .. 'b:' .. bf, 'row', json, 'tally', counts)
+  redis.call('ZADD', P .. 'backfills', created, bf)
+  redis.call('ZADD', P .. 'backfills:s:' .. id, created, bf)
+end
+
+wake(P, ticks .. timers)
+return { 'ok', now }

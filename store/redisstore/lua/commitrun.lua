@@ -1,0 +1,96 @@
+-- commitrun.lua writes one transition of a run if its revision is still the one it was computed on. The end of a run leaves the active set, is
+-- counted in the tally of its schedule and of its backfill, raises the schedule's revision, and makes the schedule due if the tally says so.
+-- KEYS[1]  r:<run id>
+-- ARGV     now (ms or ''), token, expected revision, time of the change, the earliest now at which that is believed,
+--          run id, status, dispatch, due or '', lease or '', score in the active set or '', outbox member or '', <id>@<incarnation> or '',
+--          n fields, fields…, n events: JSON,
+--          and if it ends and has a schedule: when, successful, failed, cancelled, backfill id or '', 1 if it is the last success
+-- Returns  ok | conflict | notfound | clock | format, now
+local key = KEYS[1]
+local P = prefix(key)
+local now = clock(arg())
+local token, expect, at, earliest = arg(), arg(), arg(), arg()
+local id, status, dispatch, due, lease, score, member, ref = arg(), arg(), arg(), arg(), arg(), arg(), arg(), arg()
+local list, events = fields(), {}
+for i = 1, tonumber(arg()) do events[i] = arg() end
+
+local old = redis.call('HMGET', key, 'mut', 'lease')
+if not old[1] then return { 'notfound', now } end
+local mut = cjson.decode(old[1])
+if mut.v > FORMAT then return { 'format', now } end
+if mut.ct == token then return { 'ok', now } end
+if mut.revision ~= tonumber(expect) or ended[mut.status] then return { 'conflict', now } end
+if now < tonumber(earliest) then return { 'clock', now } end
+
+local row, head, v, rev, rest
+if ended[status] and ref ~= '' then
+  row = P .. 's:' .. ref
+  head = redis.call('HGET', row, 'head')
+  if head then
+    v, rev, rest = string.match(head, '^(%d+) (%d+) (.*)$')
+    if tonumber(v) > FORMAT then return { 'format', now } end
+  end
+end
+
+-- The run. A heartbeat that came between is not undone.
+if lease ~= '' and old[2] and mut.status == 'running' and mut.dispatch == tonumber(dispatch) and tonumber(old[2]) > tonumber(lease) then
+  lease = old[2]
+end
+redis.call('HSET', key, unpack(list))
+if lease ~= '' then redis.call('HSET', key, 'lease', lease) else redis.call('HDEL', key, 'lease') end
+local has = {}
+for i = 1, #list, 2 do has[list[i]] = true end
+for _, f in ipairs({ 'result', 'error' }) do
+  if not has[f] then redis.call('HDEL', key, f) end
+end
+timed(P .. 'leases', id, status == 'running' and lease or '')
+timed(P .. 'timers', 'r' .. id, due)
+local waken = ''
+if due ~= '' and (not mut.due or tonumber(due) < mut.due) then waken = 'm' end
+if member ~= '' then
+  redis.call('ZADD', P .. 'outbox', at, member)
+  waken = 'm'
+end
+log(key .. ':events', events, token)
+
+if ended[status] then
+  local created = redis.call('ZSCORE', P .. 'runs:active', id)
+  redis.call('ZREM', P .. 'runs:active', id)
+  if created and status ~= 'completed' then redis.call('ZADD', P .. 'runs:' .. status, created, id) end
+elseif ref ~= '' and score ~= '' then
+  redis.call('ZADD', P .. 's:' .. ref .. ':active', 'XX', score, id)
+end
+
+if head then
+  local when, successful, failed, cancelled, backfill, success = arg(), arg(), arg(), arg(), arg(), arg()
+  redis.call('ZREM', row .. ':active', id)
+  local function add(t, field, n)
+    local sum = (t[field] or 0) + tonumber(n)
+    if sum == 0 then t[field] = nil else t[field] = sum end
+  end
+  local tally = cjson.decode(redis.call('HGET', row, 'tally'))
+  add(tally, 'active', -1)
+  add(tally, 'successful', successful)
+  add(tally, 'failed', failed)
+  add(tally, 'cancelled', cancelled)
+  if backfill ~= '' then add(tally, 'active_backfill', -1) end
+  if success == '1' then tally.last_success = id end
+  if tally.anchor_run == id then tally.anchor_end = tonumber(when) end
+  redis.call('HSET', row, 'head', v .. ' ' .. int(tonumber(rev) + 1) .. ' ' .. rest, 'tally', cjson.encode(tally))
+  if tally.wake_on_end then
+    redis.call('ZADD', P .. 'timers', 'LT', when, 's' .. ref)
+    waken = 'm'
+  end
+  local counts = backfill ~= '' and redis.call('HGET', P .. 'b:' .. backfill, 'tally')
+  if counts then
+    local t = cjson.decode(counts)
+    add(t, 'active', -1)
+    add(t, 'successful', successful)
+    add(t, 'failed', failed)
+    add(t, 'cancelled', cancelled)
+    redis.call('HSET', P .. 'b:' .. backfill, 'tally', cjson.encode(t))
+  end
+end
+
+wake(P, waken)
+return { 'ok', now }

@@ -1,0 +1,79 @@
+-- common.lua is put before every other script. It decides nothing: it reads the clock, takes rows apart and keeps the indexes of a run.
+-- All keys lie in one hash slot; those that are not in KEYS are built from the prefix of KEYS[1], "pyworkflow:{<namespace>:<shard>}:".
+-- Every script returns an array: a code first (ok, conflict, exists, notfound, stale, clock, format), the clock in ms second.
+
+local FORMAT = 1 -- of the records; one that says more was written by a newer version of the program
+
+-- clock gives ms: the argument, or the server's own time when that is empty.
+local function clock(ms)
+  if ms ~= '' then return tonumber(ms) end
+  local t = redis.call('TIME')
+  return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+end
+
+local function int(n) return string.format('%.0f', n) end
+
+local function prefix(key) return string.match(key, '^(.-}:)') end
+
+local next_arg = 0
+-- arg gives the next ARGV.
+local function arg()
+  next_arg = next_arg + 1
+  return ARGV[next_arg]
+end
+
+-- fields gives the next <n> pairs of ARGV as one list, n first.
+local function fields()
+  local list = {}
+  for i = 1, 2 * tonumber(arg()) do list[i] = arg() end
+  return list
+end
+
+-- schedule takes the head of a schedule apart: "<format> <revision> <status> <tokens> <workflow>".
+local function schedule(head)
+  local v, rev, status, tokens, workflow = string.match(head, '^(%d+) (%d+) (%S+) (%S+) (.*)$')
+  return tonumber(v), rev, status, tokens, workflow
+end
+
+local ended = { completed = true, failed = true, cancelled = true }
+
+-- timed puts a member of a zset at a time, or removes it when that is empty or nil.
+local function timed(key, member, ms)
+  if ms and ms ~= '' then
+    redis.call('ZADD', key, ms, member)
+  else
+    redis.call('ZREM', key, member)
+  end
+end
+
+-- log appends events to a run's stream under ids 0-1, 0-2, …, and keeps the newest 1,000. The last entry of a call carries its token, so that the
+-- same call made twice is seen.
+local function log(key, events, token)
+  if #events == 0 then return end
+  local newest = redis.call('XREVRANGE', key, '+', '-', 'COUNT', 32)
+  local n = 0
+  for i, entry in ipairs(newest) do
+    if i == 1 then n = tonumber(string.match(entry[1], '%-(%d+)$')) end
+    if entry[2][3] == 't' and entry[2][4] == token then return end
+  end
+  for i, e in ipairs(events) do
+    n = n + 1
+    if i == #events then
+      redis.call('XADD', key, 'MAXLEN', 1000, '0-' .. int(n), 'e', e, 't', token)
+    else
+      redis.call('XADD', key, 'MAXLEN', 1000, '0-' .. int(n), 'e', e)
+    end
+  end
+end
+
+-- index adds a new run to the lists of its shard.
+local function index(P, id, created, list, workflow)
+  redis.call('ZADD', P .. 'runs', created, id)
+  redis.call('ZADD', P .. list, created, id)
+  redis.call('ZADD', P .. 'runs:w:' .. workflow, created, id)
+  redis.call('ZADD', P .. 'runs:active', created, id)
+end
+
+local function wake(P, what)
+  if what ~= '' then redis.call('PUBLISH', P .. 'wake', what) end
+end

@@ -1,0 +1,41 @@
+-- retention.lua is put before the scripts that remove what retention no longer keeps.
+
+-- drop_run removes an ended run and all that names it.
+local function drop_run(P, list, id)
+  local key = P .. 'r:' .. id
+  local fix = redis.call('HGET', key, 'fix')
+  if fix then redis.call('ZREM', P .. 'runs:w:' .. cjson.decode(fix).workflow, id) end
+  redis.call('UNLINK', key, key .. ':steps', key .. ':events')
+  for _, name in ipairs({ 'runs', list, 'runs:failed', 'runs:cancelled', 'leases' }) do
+    redis.call('ZREM', P .. name, id)
+  end
+  redis.call('ZREM', P .. 'timers', 'r' .. id)
+end
+
+-- trim_runs looks at the oldest `look` runs of a list and removes, at most `most`, those that ended before cutoff or lie beyond the newest `count`; not the
+-- newest `keep` and not `last`, unless they are of another incarnation than `inc`; never active ones. It is true when it knows of more.
+local function trim_runs(P, list, cutoff, count, keep, last, inc, most, look)
+  local n = redis.call('ZCARD', P .. list)
+  local entries = redis.call('ZRANGE', P .. list, 0, look - 1, 'WITHSCORES')
+  local gone = 0
+  for i = 1, #entries, 2 do
+    local rank, id = (i - 1) / 2, entries[i]
+    local surplus = rank < n - count
+    if not surplus and tonumber(entries[i + 1]) >= cutoff then return false end
+    local kept = id == last
+    if rank >= n - keep then
+      local fix = redis.call('HGET', P .. 'r:' .. id, 'fix')
+      kept = fix and cjson.decode(fix).inc == inc
+    end
+    if not kept and not redis.call('ZSCORE', P .. 'runs:active', id) then
+      local raw = redis.call('HGET', P .. 'r:' .. id, 'mut')
+      local at = raw and cjson.decode(raw).ended_at
+      if surplus or not at or at < cutoff then
+        if gone == most then return true end
+        drop_run(P, list, id)
+        gone = gone + 1
+      end
+    end
+  end
+  return false
+end

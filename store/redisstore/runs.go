@@ -1,0 +1,289 @@
+package redisstore
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/pyworkflow-go/pyworkflow/schedules"
+	"github.com/pyworkflow-go/pyworkflow/store"
+)
+
+// CreateRun writes a new run without a schedule.
+func (s *Store) CreateRun(ctx context.Context, run schedules.Run) (schedules.Run, bool, error) {
+	shard, ok := shardOfID(run.ID)
+	if !ok {
+		return run, false, fmt.Errorf("create run %s: the id is not that of a run", run.ID)
+	}
+	token := newToken()
+	list, err := runFields(&run, token, true)
+	if err != nil {
+		return run, false, fmt.Errorf("create run %s: %w", run.ID, err)
+	}
+	args := append([]any{token, run.ID, ms(run.CreatedAt), ms(run.Due), leaseOf(&run), outboxOf(&run), run.Workflow}, list...)
+	r := s.one(ctx, &createRunScript, s.keys.run(shard, run.ID), args...)
+	switch {
+	case r.err == nil:
+		return run, true, nil
+	case r.answered() && r.err == store.ErrExists:
+		was, err := decodeRun(run.ID, r.hash(0))
+		if err != nil {
+			return run, false, s.wrap(err, "create run %s", run.ID)
+		}
+		return was, false, nil
+	default:
+		return run, false, s.wrap(r.err, "create run %s", run.ID)
+	}
+}
+
+// GetRun reads a run.
+func (s *Store) GetRun(ctx context.Context, id string) (schedules.Run, error) {
+	found, err := s.runs(ctx, []string{id})
+	if err == nil && len(found) == 0 {
+		err = store.ErrNotFound
+	}
+	if err != nil {
+		return schedules.Run{}, s.wrap(err, "read run %s", id)
+	}
+	return found[0], nil
+}
+
+// runs reads those of ids that exist.
+func (s *Store) runs(ctx context.Context, ids []string) ([]schedules.Run, error) {
+	cmds := make([]*redis.MapStringStringCmd, len(ids))
+	err := s.pipe(ctx, func(p redis.Pipeliner) {
+		for i, id := range ids {
+			if shard, ok := shardOfID(id); ok {
+				cmds[i] = p.HGetAll(ctx, s.keys.run(shard, id))
+			}
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	var found []schedules.Run
+	for i, cmd := range cmds {
+		if cmd == nil || len(cmd.Val()) == 0 {
+			continue
+		}
+		run, err := decodeRun(ids[i], cmd.Val())
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, run)
+	}
+	return found, nil
+}
+
+// ofRun runs a script on a run's row.
+func (s *Store) ofRun(ctx context.Context, sc *script, id string, args ...any) reply {
+	shard, ok := shardOfID(id)
+	if !ok {
+		return reply{err: store.ErrNotFound}
+	}
+	return s.one(ctx, sc, s.keys.run(shard, id), args...)
+}
+
+// Claim makes a worker the holder of a pending run's dispatch.
+func (s *Store) Claim(ctx context.Context, id string, dispatch int, c store.Claim) (schedules.Run, error) {
+	r := s.ofRun(ctx, &claimScript, id, id, dispatch, c.Worker, c.Token, schedules.Lease.Milliseconds())
+	if r.err != nil {
+		return schedules.Run{}, s.wrap(r.err, "claim run %s", id)
+	}
+	run, err := decodeRun(id, r.hash(0))
+	if err != nil {
+		return run, s.wrap(err, "claim run %s", id)
+	}
+	return run, nil
+}
+
+// Heartbeat renews the leases of runs held under their dispatches: one script per shard that has some of them.
+func (s *Store) Heartbeat(ctx context.Context, beats []store.Heartbeat) ([]store.HeartbeatAnswer, error) {
+	const most = 200 // in one script
+	answers := make([]store.HeartbeatAnswer, len(beats))
+	var byShard [shards][]int
+	for i, b := range beats {
+		if shard, ok := shardOfID(b.RunID); ok {
+			byShard[shard] = append(byShard[shard], i)
+		} else {
+			answers[i].Lost = true
+		}
+	}
+	var calls []call
+	var which [][]int
+	for shard, all := range byShard {
+		for part := range slices.Chunk(all, most) {
+			args := []any{schedules.Lease.Milliseconds(), len(part)}
+			for _, i := range part {
+				args = append(args, beats[i].RunID, beats[i].Dispatch)
+			}
+			calls = append(calls, call{&heartbeatScript, []string{s.keys.shard[shard] + "leases"}, args})
+			which = append(which, part)
+		}
+	}
+	replies := s.do(ctx, calls...)
+	if err := firstError(replies); err != nil {
+		return nil, s.wrap(err, "renew leases of %d runs", len(beats))
+	}
+	for n := range replies {
+		for j, i := range which[n] {
+			switch replies[n].str(2 * j) {
+			case "held":
+			case "cancel":
+				answers[i] = store.HeartbeatAnswer{Cancel: true, CancelReason: replies[n].str(2*j + 1)}
+			default:
+				answers[i].Lost = true
+			}
+		}
+	}
+	return answers, nil
+}
+
+// CommitRun writes a transition of a run.
+func (s *Store) CommitRun(ctx context.Context, c schedules.RunChange) error {
+	run := &c.Run
+	token := newToken()
+	list, err := runFields(run, token, false)
+	if err != nil {
+		return fmt.Errorf("commit run %s: %w", run.ID, err)
+	}
+	member, ref := "", ""
+	if c.Send {
+		member = outboxOf(run)
+	}
+	if run.ScheduleID != "" {
+		ref = run.Ref().String()
+	}
+	args := append([]any{token, c.Expect, ms(c.Now), ms(c.Now.Add(-store.MaxClockLead)), run.ID, string(run.Status), run.Dispatch, ms(run.Due), ms(run.Lease),
+		activeScore(run), member, ref}, list...)
+	if args, err = appendEvents(args, c.Events); err != nil {
+		return fmt.Errorf("commit run %s: %w", run.ID, err)
+	}
+	if end, ok := c.Ends(); ok {
+		backfill, success := "", "0"
+		if end.Backfill {
+			backfill = run.BackfillID
+		}
+		if end.Success {
+			success = "1"
+		}
+		args = append(args, ms(end.At), end.Successful, end.Failed, end.Cancelled, backfill, success)
+	}
+	if r := s.ofRun(ctx, &commitRunScript, run.ID, args...); r.err != nil {
+		return s.wrap(r.err, "commit run %s", run.ID)
+	}
+	return nil
+}
+
+func appendEvents(args []any, events []schedules.Event) ([]any, error) {
+	args = append(args, len(events))
+	for i := range events {
+		b, err := json.Marshal(&events[i])
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, b)
+	}
+	return args, nil
+}
+
+// RecordStep writes a step of a running run.
+func (s *Store) RecordStep(ctx context.Context, id string, dispatch int, step schedules.Step) error {
+	b, err := json.Marshal(step)
+	if err != nil {
+		return fmt.Errorf("record step %s of run %s: %w", step.Key, id, err)
+	}
+	if r := s.ofRun(ctx, &stepScript, id, dispatch, step.Key, b); r.err != nil {
+		return s.wrap(r.err, "record step %s of run %s", step.Key, id)
+	}
+	return nil
+}
+
+// Steps reads the steps of a run in the order they were first recorded.
+func (s *Store) Steps(ctx context.Context, id string) ([]schedules.Step, error) {
+	shard, ok := shardOfID(id)
+	if !ok {
+		return nil, nil
+	}
+	var cmd *redis.MapStringStringCmd
+	if err := s.pipe(ctx, func(p redis.Pipeliner) { cmd = p.HGetAll(ctx, s.keys.run(shard, id)+":steps") }); err != nil {
+		return nil, s.wrap(err, "read steps of run %s", id)
+	}
+	type placed struct {
+		place int
+		step  schedules.Step
+	}
+	var all []placed
+	for key, value := range cmd.Val() {
+		place, text, _ := strings.Cut(value, " ")
+		n, err := strconv.Atoi(place)
+		var step schedules.Step
+		if err == nil {
+			err = json.Unmarshal([]byte(text), &step)
+		}
+		if err != nil {
+			return nil, s.wrap(err, "read step %s of run %s", key, id)
+		}
+		all = append(all, placed{n, step})
+	}
+	slices.SortFunc(all, func(a, b placed) int { return a.place - b.place })
+	steps := make([]schedules.Step, len(all))
+	for i, p := range all {
+		steps[i] = p.step
+	}
+	return steps, nil
+}
+
+// AppendEvents adds to a run's log.
+func (s *Store) AppendEvents(ctx context.Context, id string, events ...schedules.Event) error {
+	const most = 1000 // the log keeps no more
+	if len(events) == 0 {
+		return nil
+	}
+	events = events[max(0, len(events)-most):]
+	args, err := appendEvents([]any{newToken()}, events)
+	if err != nil {
+		return fmt.Errorf("append to log of run %s: %w", id, err)
+	}
+	if r := s.ofRun(ctx, &eventsScript, id, args...); r.err != nil {
+		return s.wrap(r.err, "append to log of run %s", id)
+	}
+	return nil
+}
+
+// Events reads a run's log after a position.
+func (s *Store) Events(ctx context.Context, id string, after int64, limit int) ([]schedules.Event, int64, error) {
+	shard, ok := shardOfID(id)
+	if !ok || limit <= 0 {
+		return nil, after, nil
+	}
+	var cmd *redis.XMessageSliceCmd
+	err := s.pipe(ctx, func(p redis.Pipeliner) {
+		cmd = p.XRangeN(ctx, s.keys.run(shard, id)+":events", "0-"+strconv.FormatInt(max(0, after)+1, 10), "+", int64(limit))
+	})
+	if err != nil {
+		return nil, after, s.wrap(err, "read log of run %s", id)
+	}
+	var events []schedules.Event
+	next := after
+	for _, m := range cmd.Val() {
+		var e schedules.Event
+		text, _ := m.Values["e"].(string)
+		_, pos, _ := strings.Cut(m.ID, "-")
+		n, err := strconv.ParseInt(pos, 10, 64)
+		if err == nil {
+			err = json.Unmarshal([]byte(text), &e)
+		}
+		if err != nil {
+			return nil, after, s.wrap(err, "read log of run %s", id)
+		}
+		events = append(events, e)
+		next = n
+	}
+	return events, next, nil
+}

@@ -1,0 +1,303 @@
+package redisstore
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/pyworkflow-go/pyworkflow/schedules"
+	"github.com/pyworkflow-go/pyworkflow/store"
+)
+
+// Resolve gives the current incarnation under an id.
+func (s *Store) Resolve(ctx context.Context, id string) (schedules.Ref, error) {
+	ref := schedules.Ref{ID: id}
+	var cmd *redis.StringCmd
+	if err := s.pipe(ctx, func(p redis.Pipeliner) { cmd = p.HGet(ctx, s.keys.of(ref, "ids"), id) }); err != nil {
+		return ref, s.wrap(err, "resolve schedule %s", id)
+	}
+	if isNil(cmd.Err()) {
+		return schedules.Ref{}, s.wrap(store.ErrNotFound, "resolve schedule %s", id)
+	}
+	ref.Incarnation = cmd.Val()
+	return ref, nil
+}
+
+// Load reads what a decision needs of each.
+func (s *Store) Load(ctx context.Context, refs ...schedules.Ref) ([]store.Loaded, time.Time, error) {
+	if len(refs) == 0 {
+		now, err := s.Now(ctx)
+		return nil, now, err
+	}
+	calls := make([]call, len(refs))
+	for i, ref := range refs {
+		calls[i] = call{&loadScript, []string{s.keys.schedule(ref)}, nil}
+	}
+	replies := s.do(ctx, calls...)
+	if err := firstError(replies); err != nil {
+		return nil, time.Time{}, s.wrap(err, "load %s", several(refs))
+	}
+	loaded := make([]store.Loaded, len(refs))
+	for i := range replies {
+		st, err := decodeState(&replies[i])
+		if err != nil {
+			err = s.wrap(err, "load schedule %s", refs[i])
+		}
+		loaded[i] = store.Loaded{State: st, Err: err}
+	}
+	return loaded, earliest(replies), nil
+}
+
+// several names what a call of many is about.
+func several(refs []schedules.Ref) string {
+	if len(refs) == 1 {
+		return "schedule " + refs[0].String()
+	}
+	return fmt.Sprintf("%d schedules", len(refs))
+}
+
+func decodeState(r *reply) (schedules.State, error) {
+	var st schedules.State
+	if r.err != nil {
+		return st, r.err
+	}
+	var err error
+	if st.Schedule, err = decodeSchedule(r.str(0), r.str(1), r.str(2), r.str(3)); err != nil {
+		return st, err
+	}
+	if st.Regular, err = decodeAll(r.list(4), decodeWaiting); err != nil {
+		return st, err
+	}
+	if st.Manual, err = decodeAll(r.list(5), decodeWaiting); err != nil {
+		return st, err
+	}
+	active := r.list(6)
+	for i := 0; i+1 < len(active); i += 2 {
+		st.Active = append(st.Active, schedules.ActiveRun{ID: active[i], CancelRequested: active[i+1] != "0"})
+	}
+	if bf := r.list(7); len(bf) == 2 && bf[0] != "" {
+		b, err := decodeBackfill(bf[0], bf[1])
+		if err != nil {
+			return st, err
+		}
+		st.Backfill = &b
+	}
+	return st, nil
+}
+
+func decodeAll[T any](list []string, decode func(string) (T, error)) ([]T, error) {
+	var all []T
+	for _, e := range list {
+		v, err := decode(e)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, v)
+	}
+	return all, nil
+}
+
+// Commit writes each change atomically by itself, or refuses it.
+func (s *Store) Commit(ctx context.Context, changes ...schedules.Change) []error {
+	errs := make([]error, len(changes))
+	var calls []call
+	var which []int
+	for i := range changes {
+		args, err := commitArgs(&changes[i])
+		if err != nil {
+			errs[i] = fmt.Errorf("commit schedule %s: %w", changes[i].Schedule.Ref(), err)
+			continue
+		}
+		calls = append(calls, call{&commitScript, []string{s.keys.schedule(changes[i].Schedule.Ref())}, args})
+		which = append(which, i)
+	}
+	for n, r := range s.do(ctx, calls...) {
+		if i := which[n]; r.err != nil {
+			errs[i] = s.wrap(r.err, "commit schedule %s", changes[i].Schedule.Ref())
+		}
+	}
+	return errs
+}
+
+// commitArgs are those of commit.lua.
+func commitArgs(c *schedules.Change) ([]any, error) {
+	sch := &c.Schedule
+	rec, err := encodeRecord(sch.Record)
+	if err != nil {
+		return nil, err
+	}
+	hot, err := encodeProgress(sch.Progress)
+	if err != nil {
+		return nil, err
+	}
+	tally, err := encodeTally(sch.Tally)
+	if err != nil {
+		return nil, err
+	}
+	timer := ""
+	switch {
+	case c.More:
+		timer = ms(c.Now)
+	case sch.Waiting() > 0 || len(sch.Backfills) > 0:
+		timer = ms(c.Now.Add(store.SafetyLook))
+	}
+	token := newToken()
+	args := make([]any, 0, 32+4*len(c.Fates)+16*len(c.Start))
+	args = append(args, token, c.Expect, ms(c.Now), ms(c.Now.Add(-store.MaxClockLead)), sch.ID, sch.Incarnation, string(sch.Status), sch.Workflow,
+		rec, hot, tally, ms(sch.NextRunTime()), timer, len(c.Fates))
+	for i := range c.Fates {
+		b, err := encodeFate(c.Fates[i])
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, strconv.FormatInt(c.Fates[i].Tick.Nominal.UnixMilli(), 10), c.Fates[i].Tick.Key(), b)
+	}
+	for _, l := range []struct {
+		pop  int
+		push []schedules.WaitingTick
+	}{{c.PopRegular, c.PushRegular}, {c.PopManual, c.PushManual}} {
+		args = append(args, l.pop, len(l.push))
+		for _, w := range l.push {
+			b, err := encodeWaiting(w)
+			if err != nil {
+				return nil, err
+			}
+			args = append(args, b)
+		}
+	}
+	args = append(args, len(c.Start))
+	for i := range c.Start {
+		r := &c.Start[i]
+		list, err := runFields(r, token, true)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, r.ID, ms(r.CreatedAt), ms(r.Due), leaseOf(r), activeScore(r), outboxOf(r), r.Workflow)
+		args = append(args, list...)
+	}
+	args = append(args, len(c.Cancel))
+	for _, r := range c.Cancel {
+		args = append(args, r.RunID, r.Reason, ms(r.Deadline))
+	}
+	args = append(args, len(c.Backfills))
+	for _, b := range c.Backfills {
+		row, counts, err := encodeBackfill(b)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, b.ID, ms(b.CreatedAt), row, counts)
+	}
+	return args, nil
+}
+
+// leaseOf is the run's place in the leases index: none unless it runs.
+func leaseOf(r *schedules.Run) string {
+	if r.Status != schedules.RunRunning {
+		return ""
+	}
+	return ms(r.Lease)
+}
+
+// activeScore is the run's score in the active set: those not asked to cancel come first.
+func activeScore(r *schedules.Run) string {
+	switch {
+	case r.CancelAt.IsZero():
+		return "0"
+	case r.CancelDeadline.IsZero():
+		return "1"
+	default:
+		return ms(r.CancelDeadline)
+	}
+}
+
+func outboxOf(r *schedules.Run) string {
+	return outboxMember(store.Message{RunID: r.ID, Dispatch: r.Dispatch, Queue: r.Queue})
+}
+
+// ActiveRuns lists ids of active runs.
+func (s *Store) ActiveRuns(ctx context.Context, ref schedules.Ref, limit int) ([]string, error) {
+	if limit <= 0 {
+		return nil, nil
+	}
+	var cmd *redis.StringSliceCmd
+	err := s.pipe(ctx, func(p redis.Pipeliner) { cmd = p.ZRange(ctx, s.keys.schedule(ref)+":active", 0, int64(limit-1)) })
+	if err != nil {
+		return nil, s.wrap(err, "list active runs of schedule %s", ref)
+	}
+	return cmd.Val(), nil
+}
+
+// WaitingTicks lists waiting ticks in the order they will start: of the two lists, each in its own order, the older entry first.
+func (s *Store) WaitingTicks(ctx context.Context, ref schedules.Ref, limit int) ([]schedules.WaitingTick, error) {
+	if limit <= 0 {
+		return nil, nil
+	}
+	var r, m *redis.StringSliceCmd
+	err := s.pipe(ctx, func(p redis.Pipeliner) {
+		r = p.LRange(ctx, s.keys.schedule(ref)+":wait:r", 0, int64(limit-1))
+		m = p.LRange(ctx, s.keys.schedule(ref)+":wait:m", 0, int64(limit-1))
+	})
+	var regular, manual []schedules.WaitingTick
+	if err == nil {
+		regular, err = decodeAll(r.Val(), decodeWaiting)
+	}
+	if err == nil {
+		manual, err = decodeAll(m.Val(), decodeWaiting)
+	}
+	if err != nil {
+		return nil, s.wrap(err, "list waiting ticks of schedule %s", ref)
+	}
+	all := make([]schedules.WaitingTick, 0, min(limit, len(regular)+len(manual)))
+	for len(all) < limit && len(regular)+len(manual) > 0 {
+		from := &regular
+		if len(regular) == 0 || len(manual) > 0 && manual[0].Seq < regular[0].Seq {
+			from = &manual
+		}
+		all = append(all, (*from)[0])
+		*from = (*from)[1:]
+	}
+	return all, nil
+}
+
+// Backfill reads one backfill.
+func (s *Store) Backfill(ctx context.Context, id string) (schedules.Backfill, error) {
+	found, err := s.backfills(ctx, []string{id})
+	if err == nil && len(found) == 0 {
+		err = store.ErrNotFound
+	}
+	if err != nil {
+		return schedules.Backfill{}, s.wrap(err, "read backfill %s", id)
+	}
+	return found[0], nil
+}
+
+// backfills reads those of ids that exist.
+func (s *Store) backfills(ctx context.Context, ids []string) ([]schedules.Backfill, error) {
+	var cmds []*redis.SliceCmd
+	err := s.pipe(ctx, func(p redis.Pipeliner) {
+		for _, id := range ids {
+			if shard, ok := shardOfID(id); ok {
+				cmds = append(cmds, p.HMGet(ctx, s.keys.backfill(shard, id), "row", "tally"))
+			}
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	var found []schedules.Backfill
+	for _, cmd := range cmds {
+		f := stringsOf(cmd.Val())
+		if f[0] == "" {
+			continue
+		}
+		b, err := decodeBackfill(f[0], f[1])
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, b)
+	}
+	return found, nil
+}
