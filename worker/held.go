@@ -23,12 +23,12 @@ type held struct {
 	lost    chan struct{} // closed: the store says that the run is not ours any more
 	over    chan struct{} // closed: the code has returned or was left behind, only the outcome is to be recorded
 
-	mu        sync.Mutex
-	renewed   time.Time // when the last good heartbeat (or the claim) was sent
-	isLost    bool
-	warned    bool
-	events    []schedules.Event
-	dropped   int
+	mu      sync.Mutex
+	renewed time.Time // when the last good heartbeat (or the claim) was sent
+	isLost  bool
+	warned  bool
+	events  []schedules.Event
+	dropped int
 }
 
 // cancel cancels the context of the attempt; the first cause stands.

@@ -22,8 +22,8 @@ type Transport interface {
 	Serve(ctx context.Context, queues map[string]int, concurrency int, handle Handler) error
 	// Dispatch hands messages over and returns those that were: see engine.Dispatcher.
 	Dispatch(ctx context.Context, msgs []store.Message) (sent []store.Message, err error)
-	// Look says what the transport knows of a message.
-	Look(ctx context.Context, m store.Message) (MessageState, error)
+	// Look says what the transport knows of messages, in their order.
+	Look(ctx context.Context, msgs ...store.Message) ([]MessageState, error)
 }
 
 // MessageState is what a transport knows of a message.

@@ -32,8 +32,9 @@ const (
 
 	defaultCheckInterval = 20 * time.Millisecond
 	forwardEvery         = time.Second // messages that a stopping worker did not take
-	dispatchers          = 16          // messages on their way to Redis at a time
-	shutdownTimeout      = 5 * time.Second
+	inFlight             = 16          // calls of one Dispatch or Look at a time
+	// asynq would put messages back whose handlers it no longer waits for, while these still execute. The worker ends them when it has drained.
+	shutdownTimeout = 24 * time.Hour
 )
 
 // Config holds a Transport's parts. Client is required and stays the caller's to close.
@@ -81,17 +82,7 @@ func taskID(m store.Message) string { return fmt.Sprintf("%s:%d", m.RunID, m.Dis
 
 // Dispatch enqueues messages, several at a time. One that asynq has already counts as handed over.
 func (t *Transport) Dispatch(ctx context.Context, msgs []store.Message) ([]store.Message, error) {
-	errs := make([]error, len(msgs))
-	slots := make(chan struct{}, min(dispatchers, max(len(msgs), 1)))
-	var wg sync.WaitGroup
-	for i, m := range msgs {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			errs[i] = t.enqueue(ctx, m)
-		})
-	}
-	wg.Wait()
+	errs := each(msgs, func(_ int, m store.Message) error { return t.enqueue(ctx, m) })
 	sent := make([]store.Message, 0, len(msgs))
 	var failed error
 	for i, m := range msgs {
@@ -102,6 +93,22 @@ func (t *Transport) Dispatch(ctx context.Context, msgs []store.Message) ([]store
 		}
 	}
 	return sent, failed
+}
+
+// each calls f for all messages, several at a time, and returns its errors in their order.
+func each(msgs []store.Message, f func(i int, m store.Message) error) []error {
+	errs := make([]error, len(msgs))
+	slots := make(chan struct{}, inFlight)
+	var wg sync.WaitGroup
+	for i, m := range msgs {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			errs[i] = f(i, m)
+		})
+	}
+	wg.Wait()
+	return errs
 }
 
 func (t *Transport) enqueue(ctx context.Context, m store.Message) error {
@@ -117,14 +124,27 @@ func (t *Transport) enqueue(ctx context.Context, m store.Message) error {
 	return err
 }
 
-// Look says what asynq knows of the message. An archived one is gone: nobody would take it out of the archive.
-func (t *Transport) Look(_ context.Context, m store.Message) (worker.MessageState, error) {
+// Look says what asynq knows of messages. An archived one is gone: nobody would take it out of the archive.
+func (t *Transport) Look(_ context.Context, msgs ...store.Message) ([]worker.MessageState, error) {
+	states := make([]worker.MessageState, len(msgs))
+	for i, err := range each(msgs, func(i int, m store.Message) (err error) {
+		states[i], err = t.look(m)
+		return err
+	}) {
+		if err != nil {
+			return nil, fmt.Errorf("look for run %s: %w", msgs[i].RunID, err)
+		}
+	}
+	return states, nil
+}
+
+func (t *Transport) look(m store.Message) (worker.MessageState, error) {
 	info, err := t.inspector.GetTaskInfo(t.queue(m.Queue), taskID(m))
 	switch {
 	case errors.Is(err, asynq.ErrQueueNotFound), errors.Is(err, asynq.ErrTaskNotFound):
 		return worker.MessageGone, nil
 	case err != nil:
-		return worker.MessageGone, fmt.Errorf("look for run %s: %w", m.RunID, err)
+		return worker.MessageGone, err
 	}
 	switch info.State {
 	case asynq.TaskStateActive:
@@ -159,19 +179,14 @@ func (t *Transport) Serve(ctx context.Context, queues map[string]int, concurrenc
 		Logger:                   asynqLog{t.cfg.Log},
 		LogLevel:                 asynq.InfoLevel,
 	})
-	var handlers sync.WaitGroup
 	err := server.Start(asynq.HandlerFunc(func(_ context.Context, task *asynq.Task) error { // their context says nothing we need
-		handlers.Add(1)
-		defer handlers.Done()
 		return t.receive(ctx, task, handle)
 	}))
 	if err != nil {
 		return fmt.Errorf("start asynq server: %w", err)
 	}
 	<-ctx.Done()
-	server.Stop()   // takes no more
-	handlers.Wait() // ours end when the worker has drained; only then asynq may put back what is left
-	server.Shutdown()
+	server.Shutdown() // takes no more, and waits for the handlers
 	return nil
 }
 

@@ -78,11 +78,15 @@ func (t *Transport) nudge() {
 	}
 }
 
-// Look says whether this process has the message.
-func (t *Transport) Look(_ context.Context, m store.Message) (worker.MessageState, error) {
+// Look says which messages this process has.
+func (t *Transport) Look(_ context.Context, msgs ...store.Message) ([]worker.MessageState, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.states[keyOf(m)], nil
+	states := make([]worker.MessageState, len(msgs))
+	for i, m := range msgs {
+		states[i] = t.states[keyOf(m)]
+	}
+	return states, nil
 }
 
 // Serve hands messages to handle until ctx ends, then waits for the handlers under way. It may be called once.
