@@ -223,6 +223,12 @@ func (a *acts) of(t target) []time.Time {
 	return at
 }
 
+func (a *acts) rungs() []rung {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.all)
+}
+
 // once removes an entry that rings: it is done.
 func once(f *fakeStore) func(entry) outcome {
 	return func(e entry) outcome {

@@ -17,8 +17,8 @@ const (
 	actLimit  = 30 * time.Second // one batch takes no longer
 	stopGrace = 3 * time.Second  // batches in progress may take so long after a stop
 
-	// Polls that wakes ask for keep a distance that grows with what a poll costs.
-	wakeGap    = 5 * time.Millisecond
+	// Polls that wakes ask for keep a distance that grows with what a poll costs, so that polling takes a part of the time only.
+	wakeGap    = 10 * time.Millisecond
 	wakeCosts  = 10
 	wakeGapMax = time.Second
 
@@ -251,15 +251,20 @@ func (l *loop) readMail() {
 }
 
 // pollAt is when a shard is to be polled next.
-func (sh *shardState) pollAt() time.Time {
+func (l *loop) pollAt(sh *shardState) time.Time {
 	if sh.failures > 0 || !sh.dirty {
 		return sh.nextPoll
 	}
-	gap := min(max(wakeGap, wakeCosts*sh.lastTook), wakeGapMax)
-	if at := sh.lastEnd.Add(gap); at.Before(sh.nextPoll) {
+	if at := sh.lastEnd.Add(l.gap(sh)); at.Before(sh.nextPoll) {
 		return at
 	}
 	return sh.nextPoll
+}
+
+// gap is the least distance between two polls of a shard.
+func (l *loop) gap(sh *shardState) time.Duration {
+	costs := sh.lastTook * time.Duration(max(wakeCosts, 2*len(l.shards)))
+	return min(max(wakeGap, costs), wakeGapMax)
 }
 
 // startPolls begins the polls that are due, as many as may be at a time; it returns how long none else is.
@@ -269,7 +274,7 @@ func (l *loop) startPolls(ctx context.Context, own, now time.Time) time.Duration
 		if sh.polling {
 			continue
 		}
-		if in := sh.pollAt().Sub(own); in > 0 {
+		if in := l.pollAt(sh).Sub(own); in > 0 {
 			wait = min(wait, in)
 		} else if l.polling < maxPolls { // else: the end of a poll makes room
 			l.startPoll(ctx, shard, sh, now)
@@ -329,8 +334,7 @@ func (l *loop) polled(shard int, sh *shardState, number uint64, entries []entry,
 	if full {
 		sh.horizon = entries[len(entries)-1].due
 		in := sh.horizon.Sub(l.clock.Estimate())
-		gap := min(max(wakeGap, wakeCosts*sh.lastTook), wakeGapMax)
-		sh.nextPoll = sh.lastEnd.Add(min(l.every, max(in, gap)))
+		sh.nextPoll = sh.lastEnd.Add(min(l.every, max(in, l.gap(sh))))
 	}
 	seen := make(map[target]bool, len(entries))
 	for _, e := range entries {

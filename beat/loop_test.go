@@ -196,10 +196,10 @@ func TestManyEntriesOfOneInstantRingTogether(t *testing.T) {
 		_, stop := startCore(t, f, 5*time.Second, a, quiet())
 		defer stop()
 		wait(2 * time.Second)
-		if len(a.all) != 500 {
-			t.Fatalf("%d rang, want 500", len(a.all))
+		if len(a.rungs()) != 500 {
+			t.Fatalf("%d rang, want 500", len(a.rungs()))
 		}
-		for _, r := range a.all {
+		for _, r := range a.rungs() {
 			if r.at.Before(due) || r.at.Sub(due) > 5*time.Millisecond {
 				t.Fatalf("rang %v after its instant", r.at.Sub(due))
 			}
@@ -221,8 +221,8 @@ func TestOutageIsSaidOnceAndItsEndPollsAtOnce(t *testing.T) {
 		if s := c.stats(); s.Answers || s.Lost.IsZero() {
 			t.Errorf("stats say %+v during an outage", s)
 		}
-		if len(a.all) != 0 {
-			t.Errorf("%d entries were acted on during an outage", len(a.all))
+		if len(a.rungs()) != 0 {
+			t.Errorf("%d entries were acted on during an outage", len(a.rungs()))
 		}
 		f.setDown(false)
 		back := time.Now()

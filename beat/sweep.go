@@ -34,6 +34,7 @@ type sweeper struct {
 // sweepState is what a sweeper knows of a shard it holds.
 type sweepState struct {
 	next  time.Time // by the process's own clock
+	woken time.Time // when what the latest wake announced is old enough
 	last  time.Time // when it was last swept through without an error
 	doubt map[string]doubt
 	stuck int // messages that could not be sent last time
@@ -73,6 +74,7 @@ func (s *sweeper) wake(shard int) {
 	for n, sh := range s.shards {
 		if shard < 0 || shard == n {
 			s.hurry(sh, at)
+			sh.woken = at
 		}
 	}
 	s.mu.Unlock()
@@ -140,7 +142,11 @@ func (s *sweeper) sweep(ctx context.Context, shard int) {
 	s.mu.Lock()
 	sh := s.shards[shard]
 	if sh != nil {
-		sh.next = time.Now().Add(s.cfg.PollInterval)
+		now := time.Now()
+		sh.next = now.Add(s.cfg.PollInterval)
+		if sh.woken.After(now) {
+			s.hurry(sh, sh.woken)
+		}
 	}
 	s.mu.Unlock()
 	if sh == nil {
