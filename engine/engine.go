@@ -81,6 +81,8 @@ type Decided struct {
 // not an error: the winner's state is read and decided on.
 func (e *Engine) Decide(ctx context.Context, refs ...schedules.Ref) []Decided {
 	out := make([]Decided, len(refs))
+	var heard warnings
+	defer func() { e.warn(ctx, heard) }()
 	todo := make([]int, len(refs))
 	for i := range todo {
 		todo[i] = i
@@ -121,6 +123,7 @@ func (e *Engine) Decide(ctx context.Context, refs ...schedules.Ref) []Decided {
 			switch {
 			case err == nil:
 				out[at].Schedule = changes[i].Schedule
+				heard.add(changes[i].Warnings)
 				if changes[i].More {
 					again = append(again, at)
 				}
@@ -164,22 +167,9 @@ func (e *Engine) commit(ctx context.Context, changes []schedules.Change) []error
 		for _, o := range e.cfg.Observers {
 			o.Decided(c)
 		}
-		e.warn(c)
 	}
 	e.Send(ctx, msgs...)
 	return errs
-}
-
-func (e *Engine) warn(c schedules.Change) {
-	for _, w := range c.Warnings {
-		switch w.Kind {
-		case schedules.WarnBlocked:
-			e.cfg.Log.Warn("ticks are skipped behind one run", "schedule_id", w.Schedule.ID, "run_id", w.RunID, "skipped", w.Count)
-		case schedules.WarnWindow:
-			e.cfg.Log.Warn("ticks older than the catchup window were missed; to run them: pyworkflow schedules backfill "+w.Schedule.ID+
-				" --start "+w.From.Format(time.RFC3339)+" --end "+w.To.Format(time.RFC3339), "schedule_id", w.Schedule.ID, "missed", w.Count)
-		}
-	}
 }
 
 // Send hands messages to the transport and strikes off what was handed over. What fails stays in the outbox: it is logged, and a keeper
@@ -206,6 +196,8 @@ func (e *Engine) Send(ctx context.Context, msgs ...store.Message) {
 // missed with that reason), then commits what act makes of the settled state; after a lost race it begins again. An error of act ends it and nothing
 // of the act is written; an empty Change ends it with the schedule as read.
 func (e *Engine) Act(ctx context.Context, ref schedules.Ref, settleAs string, act func(st schedules.State, now time.Time) (schedules.Change, error)) (schedules.Schedule, error) {
+	var heard warnings
+	defer func() { e.warn(ctx, heard) }()
 	for try := 0; ; {
 		loaded, now, err := e.cfg.Store.Load(ctx, ref)
 		if err == nil {
@@ -230,7 +222,9 @@ func (e *Engine) Act(ctx context.Context, ref schedules.Ref, settleAs string, ac
 				return st.Schedule, nil
 			}
 		}
-		err = e.commit(ctx, []schedules.Change{c})[0]
+		if err = e.commit(ctx, []schedules.Change{c})[0]; err == nil {
+			heard.add(c.Warnings)
+		}
 		switch {
 		case err == nil && !unsettled:
 			if c.More {

@@ -1,6 +1,7 @@
 package schedules
 
 import (
+	"flag"
 	"fmt"
 	"slices"
 	"testing"
@@ -11,7 +12,10 @@ import (
 
 // world keeps what a store keeps, applies changes as the store's contract says, and checks every promise on the way.
 type world struct {
-	t         *rapid.T
+	t interface {
+		Helper()
+		Fatalf(format string, args ...any)
+	}
 	now       time.Time
 	s         Schedule
 	regular   []WaitingTick
@@ -24,6 +28,7 @@ type world struct {
 	nonce     int
 	missed    int64 // regular ticks of that fate in the history
 	skipped   int64 // skipped or dropped ones
+	out       bool  // no beat decides
 	gap       bool  // the decided range jumped (resume, update): ticks between were never due
 }
 
@@ -332,11 +337,11 @@ func (w *world) change(c RunChange) {
 	}
 }
 
-func (w *world) pickRun() (Run, bool) {
+func (w *world) pickRun(t *rapid.T) (Run, bool) {
 	if len(w.active) == 0 {
 		return Run{}, false
 	}
-	return w.runs[rapid.SampledFrom(w.active).Draw(w.t, "run")], true
+	return w.runs[rapid.SampledFrom(w.active).Draw(t, "run")], true
 }
 
 var modelSpecs = []Spec{
@@ -348,17 +353,26 @@ var modelSpecs = []Spec{
 var modelPolicies = []OverlapPolicy{OverlapSkip, OverlapBufferOne, OverlapBufferAll, OverlapCancelOther, OverlapAllowAll}
 
 func newWorld(t *rapid.T) *world {
-	w := &world{t: t, now: time.Date(2026, 3, 28, 0, 0, 0, 0, time.UTC), runs: map[string]Run{}, fates: map[string]Fate{}, backfills: map[string]Backfill{}, policies: map[string]OverlapPolicy{}}
-	def := Definition{
+	w := emptyWorld(time.Date(2026, 3, 28, 0, 0, 0, 0, time.UTC))
+	w.t = t
+	w.create(Definition{
 		Spec: rapid.SampledFrom(modelSpecs).Draw(t, "spec"), Overlap: rapid.SampledFrom(modelPolicies).Draw(t, "policy"), BufferLimit: rapid.SampledFrom([]int{1, 3, 300}).Draw(t, "limit"),
 		Catchup: rapid.SampledFrom([]Catchup{CatchupOne, CatchupAll, CatchupNone}).Draw(t, "catchup"), CatchupWindow: rapid.SampledFrom([]Duration{Duration(10 * time.Second), Duration(time.Hour), Duration(24 * time.Hour)}).Draw(t, "window"),
-	}
+	})
+	return w
+}
+
+func emptyWorld(now time.Time) *world {
+	return &world{now: now, runs: map[string]Run{}, fates: map[string]Fate{}, backfills: map[string]Backfill{}, policies: map[string]OverlapPolicy{}}
+}
+
+func (w *world) create(def Definition) {
+	w.t.Helper()
 	c, err := Create(CreateRequest{ID: "s", Incarnation: "1", Workflow: "w", Definition: def}, w.now)
 	if err != nil {
-		t.Fatal(err)
+		w.t.Fatalf("create: %v", err)
 	}
 	w.commit(c)
-	return w
 }
 
 func (w *world) act(c Change, err error) bool {
@@ -377,6 +391,12 @@ func (w *world) act(c Change, err error) bool {
 }
 
 func TestModel(t *testing.T) {
+	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue { // a history is cheap: play many
+		if err := f.Value.Set("3000"); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = f.Value.Set(f.DefValue) }()
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(t)
 		t.Repeat(map[string]func(*rapid.T){
@@ -398,14 +418,14 @@ func TestModel(t *testing.T) {
 				w.settle()
 			},
 			"claim": func(t *rapid.T) {
-				if r, ok := w.pickRun(); ok && r.Status == RunPending && r.CancelAt.IsZero() {
+				if r, ok := w.pickRun(t); ok && r.Status == RunPending && r.CancelAt.IsZero() {
 					r.Status, r.Lease, r.Due, r.Worker = RunRunning, w.now.Add(Lease), time.Time{}, "host"
 					r.Revision++
 					w.runs[r.ID] = r
 				}
 			},
 			"end": func(t *rapid.T) {
-				r, ok := w.pickRun()
+				r, ok := w.pickRun(t)
 				if !ok || r.Status != RunRunning {
 					return
 				}
@@ -413,12 +433,12 @@ func TestModel(t *testing.T) {
 				w.change(EndAttempt(r, o, RunOptions{MaxRetries: 1}, w.now, 0.5))
 			},
 			"lose": func(t *rapid.T) {
-				if r, ok := w.pickRun(); ok && r.Status == RunRunning {
+				if r, ok := w.pickRun(t); ok && r.Status == RunRunning {
 					w.change(LoseRun(r, w.now))
 				}
 			},
 			"cancel": func(t *rapid.T) {
-				if r, ok := w.pickRun(); ok {
+				if r, ok := w.pickRun(t); ok {
 					if c, ok := RequestCancel(r, "asked", 0, w.now); ok {
 						w.change(c)
 					}
