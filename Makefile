@@ -57,7 +57,7 @@ cross: ## build for Linux, macOS and Windows into dist/
 		os=$${p%/*}; arch=$${p#*/}; ext=; [ $$os = windows ] && ext=.exe; \
 		echo "build $$p"; \
 		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch $(GO) vet ./...; \
-		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch $(GO) build -trimpath -o dist/pyworkflow-$$os-$$arch$$ext ./cmd/pyworkflow; \
+		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch $(GO) build -o dist/pyworkflow-$$os-$$arch$$ext ./cmd/pyworkflow; \
 	done
 
 compose-test: ## bring docker-compose.yml up for real, kill a worker and the beat, see runs complete
