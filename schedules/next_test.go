@@ -70,6 +70,9 @@ func TestNextExtremes(t *testing.T) {
 				if took := time.Since(begin); took > time.Second {
 					t.Errorf("%+v after %v took %s", s, after, took)
 				}
+				if first, _ := timing.Next(time.Unix(minSecond-1, 0)); after.Unix() < minSecond && s.Interval == "" && !next.Equal(first) {
+					t.Errorf("%+v after %v: %v, want the first of all, %v", s, after, next, first)
+				}
 				switch {
 				case !ok && !next.IsZero():
 					t.Errorf("%+v after %v: none, but %v", s, after, next)
@@ -108,6 +111,10 @@ func TestDaylightSaving(t *testing.T) {
 		{"named seconds in the fold", "*/30 30 1 * * *", "America/New_York", "2026-11-01T05:00:00Z", []string{"2026-11-01 05:30:00", "2026-11-01 05:30:30", "2026-11-02 06:30:00"}},
 		{"in the fold's second pass", "30 1 * * *", "America/New_York", "2026-11-01T06:10:00Z", []string{"2026-11-02 06:30:00"}},
 		{"elapsed, in the fold's second pass", "30 * * * *", "America/New_York", "2026-11-01T06:10:00Z", []string{"2026-11-01 06:30:00", "2026-11-01 07:30:00"}},
+		{"late in the second pass of a two-hour fold", "15 1,2 * * *", "Antarctica/Troll", "2024-10-27T02:05:00Z", []string{"2024-10-28 01:15:00"}},
+		{"late in the second pass of a day", "0 * 30 9 *", "Pacific/Kwajalein", "1969-10-01T10:00:00Z", []string{"1969-10-01 11:00:00", "1970-09-30 12:00:00"}},
+		{"named, late in the second pass of a day", "30 23 30 9 *", "Pacific/Kwajalein", "1969-10-01T10:00:00Z", []string{"1970-10-01 11:30:00"}},
+		{"elapsed, back to the day before", "15 * 18 2 *", "America/Sao_Paulo", "2017-02-19T01:30:00Z", []string{"2017-02-19 02:15:00", "2018-02-18 03:15:00"}},
 		{"only on the day of the gap", "30 2 8 3 *", "America/New_York", "2025-05-01T00:00:00Z", []string{"2026-03-08 07:00:00", "2027-03-08 07:30:00"}},
 		{"a weekday that never was", "0 12 * * fri", "Pacific/Apia", "2011-12-24T00:00:00Z", []string{"2011-12-30 10:00:00", "2012-01-05 22:00:00"}},
 		{"a day that came twice", "0 12 * * *", "Pacific/Kwajalein", "1969-09-29T12:00:00Z", []string{"1969-09-30 01:00:00", "1969-10-02 00:00:00"}},
