@@ -92,7 +92,9 @@ func TestExecuteOutcomes(t *testing.T) {
 		{"do not retry", t.Context(), func(context.Context, struct{ N int }) (any, error) {
 			return nil, fmt.Errorf("order: %w", pyworkflow.NoRetry(boom))
 		}, "", schedules.Outcome{Kind: schedules.OutcomeFailed, NoRetry: true, Error: &schedules.RunError{Kind: schedules.ErrorFailed, Message: "order: boom"}}},
-		{"retry after", t.Context(), func(context.Context, struct{ N int }) (any, error) { return nil, pyworkflow.RetryAfter(boom, time.Hour) }, "",
+		{"retry after", t.Context(), func(context.Context, struct{ N int }) (any, error) {
+			return nil, pyworkflow.RetryAfter(boom, time.Hour)
+		}, "",
 			schedules.Outcome{Kind: schedules.OutcomeFailed, RetryAfter: time.Hour, Error: &schedules.RunError{Kind: schedules.ErrorFailed, Message: "boom"}}},
 		{"do not retry wins", t.Context(), func(context.Context, struct{ N int }) (any, error) {
 			return nil, pyworkflow.RetryAfter(pyworkflow.NoRetry(boom), time.Hour)
@@ -101,7 +103,9 @@ func TestExecuteOutcomes(t *testing.T) {
 			Error: &schedules.RunError{Kind: schedules.ErrorInput, Message: `input {"N":"x"} does not fit: cannot unmarshal string into Go struct field .N of type int`}}},
 		{"result that cannot be written", t.Context(), func(context.Context, struct{ N int }) (any, error) { return math.NaN(), nil }, "", schedules.Outcome{Kind: schedules.OutcomeFailed,
 			NoRetry: true, Error: &schedules.RunError{Kind: schedules.ErrorFailed, Message: "encode result: json: unsupported value: NaN"}}},
-		{"result too large", t.Context(), func(context.Context, struct{ N int }) (any, error) { return strings.Repeat("x", pyworkflow.MaxResult), nil }, "",
+		{"result too large", t.Context(), func(context.Context, struct{ N int }) (any, error) {
+			return strings.Repeat("x", pyworkflow.MaxResult), nil
+		}, "",
 			schedules.Outcome{Kind: schedules.OutcomeFailed, NoRetry: true, Error: &schedules.RunError{Kind: schedules.ErrorFailed,
 				Message: "result is too large: 1048578 bytes of JSON, at most 1048576 are kept; store it elsewhere and return its address"}}},
 		{"timeout", cancelled(limit), func(ctx context.Context, _ struct{ N int }) (any, error) { return nil, ctx.Err() }, "",
