@@ -1,0 +1,276 @@
+package sqlitestore
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// batchLimit is how many calls are written in one transaction at most.
+const batchLimit = 256
+
+// tx is one write in progress, as its job sees it.
+type tx struct {
+	*conn
+	ticks, timers bool // something of these indexes came due sooner: listeners are to be woken
+}
+
+// job is one call that writes. Its function refuses (see refused) before it writes anything or writes everything; it may be run more than once.
+type job struct {
+	f    func(*tx) error
+	err  error
+	done chan struct{} // closed when err is the answer
+}
+
+// write runs f in a write transaction, shared with whoever writes at the same time.
+func (s *Store) write(ctx context.Context, f func(*tx) error) error {
+	return s.writeAll(ctx, []func(*tx) error{f})[0]
+}
+
+// writeAll runs each of fs by itself; together they take as few transactions as they can.
+//
+// There is no writer goroutine: of the callers that wait, the one that gets the turn writes for all of them, in order. When one
+// call's failure (not its refusal) undoes the shared transaction, each is written by itself.
+func (s *Store) writeAll(ctx context.Context, fs []func(*tx) error) []error {
+	errs := make([]error, len(fs))
+	fail := func(err error) []error {
+		for i := range errs {
+			errs[i] = err
+		}
+		return errs
+	}
+	if err := s.usable(ctx); err != nil {
+		return fail(err)
+	}
+	if s.cfg.ReadOnly {
+		return fail(s.errReadOnly())
+	}
+	if len(fs) == 0 {
+		return errs
+	}
+	jobs := make([]*job, len(fs))
+	for i, f := range fs {
+		jobs[i] = &job{f: f, done: make(chan struct{})}
+	}
+	s.mu.Lock()
+	s.queue = append(s.queue, jobs...)
+	s.mu.Unlock()
+
+	last := jobs[len(jobs)-1] // the queue is served in order
+	ended, closing := ctx.Done(), s.closing
+wait:
+	for {
+		select {
+		case <-last.done:
+			break wait
+		case s.turn <- struct{}{}:
+			s.serve(last)
+			<-s.turn
+		case <-ended:
+			s.withdraw(jobs, ctx.Err())
+			ended = nil
+		case <-closing:
+			s.withdraw(jobs, ErrClosed)
+			closing = nil
+		}
+	}
+	for i, j := range jobs {
+		<-j.done
+		errs[i] = j.err
+	}
+	return errs
+}
+
+// withdraw answers those of jobs that are still in the queue.
+func (s *Store) withdraw(jobs []*job, err error) {
+	mine := make(map[*job]bool, len(jobs))
+	for _, j := range jobs {
+		mine[j] = true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	left := s.queue[:0]
+	for _, j := range s.queue {
+		if mine[j] {
+			j.err = err
+			close(j.done)
+			continue
+		}
+		left = append(left, j)
+	}
+	s.queue = left
+}
+
+// serve writes queued jobs until last is answered. The caller has the turn.
+func (s *Store) serve(last *job) {
+	for {
+		select {
+		case <-last.done:
+			return
+		default:
+		}
+		s.mu.Lock()
+		n := min(len(s.queue), batchLimit)
+		batch := append([]*job(nil), s.queue[:n]...)
+		s.queue = append(s.queue[:0], s.queue[n:]...)
+		s.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		s.writeBatch(batch)
+		for _, j := range batch {
+			close(j.done)
+		}
+	}
+}
+
+func (s *Store) writeBatch(batch []*job) {
+	err := s.transact(batch)
+	if err == nil {
+		return
+	}
+	if len(batch) == 1 {
+		batch[0].err = s.explain(err)
+		return
+	}
+	for i := range batch {
+		if err := s.transact(batch[i : i+1]); err != nil {
+			batch[i].err = s.explain(err)
+		}
+	}
+}
+
+// transact writes jobs in one transaction, leaving each its refusal; an error means that nothing was written, or that the end of the transaction failed.
+func (s *Store) transact(jobs []*job) error {
+	t := &tx{conn: s.writer}
+	var ticks, timers int64
+	err := t.inTx(`BEGIN IMMEDIATE`, func() error {
+		if v, err := t.version(); err != nil {
+			return err
+		} else if v != format {
+			return formatError(v)
+		}
+		for _, j := range jobs {
+			if j.err = j.f(t); j.err != nil && !refused(j.err) {
+				return j.err
+			}
+		}
+		if !t.ticks && !t.timers {
+			return nil
+		}
+		_, err := t.one([]any{&ticks, &timers}, `UPDATE namespaces SET ticks = ticks + ?, timers = timers + ? WHERE ns = ? RETURNING ticks, timers`,
+			b2i(t.ticks), b2i(t.timers), s.ns)
+		return err
+	})
+	if err == nil && (t.ticks || t.timers) {
+		s.changed(ticks, timers)
+	}
+	return err
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// view runs f on one state of the database; f may be run more than once. In memory there is one connection, and the reader takes the writer's turn.
+func (s *Store) view(ctx context.Context, f func(*conn) error) error {
+	if err := s.usable(ctx); err != nil {
+		return err
+	}
+	if s.cfg.Memory {
+		if err := s.take(ctx, s.turn); err != nil {
+			return err
+		}
+		defer func() { <-s.turn }()
+		return s.explain(f(s.writer))
+	}
+	if err := s.take(ctx, s.slots); err != nil {
+		return err
+	}
+	defer func() { <-s.slots }()
+	c, err := s.reader(ctx)
+	if err != nil {
+		return s.explain(err)
+	}
+	defer s.putReader(c)
+	return s.explain(retryBusy(ctx, func() error { return c.inTx(`BEGIN`, func() error { return f(c) }) }))
+}
+
+// take gets a place in a semaphore.
+func (s *Store) take(ctx context.Context, sem chan struct{}) error {
+	select {
+	case sem <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.closing:
+		return ErrClosed
+	}
+}
+
+func (s *Store) usable(ctx context.Context) error {
+	select {
+	case <-s.closing:
+		return ErrClosed
+	default:
+		return ctx.Err()
+	}
+}
+
+// reader gives a free reading connection, or a new one. The caller has a slot.
+func (s *Store) reader(ctx context.Context) (*conn, error) {
+	s.mu.Lock()
+	if n := len(s.readers); n > 0 {
+		c := s.readers[n-1]
+		s.readers = s.readers[:n-1]
+		s.mu.Unlock()
+		return c, nil
+	}
+	s.mu.Unlock()
+	var c *conn
+	err := retryBusy(ctx, func() (err error) {
+		c, err = newConn(ctx, s.db)
+		if err == nil {
+			err = c.script(`PRAGMA query_only = 1`)
+		}
+		return err
+	})
+	return c, err
+}
+
+func (s *Store) putReader(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.readers = append(s.readers, c)
+}
+
+// retryBusy repeats f while another process is in the way where SQLite itself does not wait (opening, recovery after a crash, the last one closing), for BusyTimeout.
+func retryBusy(ctx context.Context, f func() error) error {
+	deadline := time.Now().Add(BusyTimeout)
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		err := f()
+		if !isBusy(err) || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
+
+// wrap puts what was asked for before an error.
+func wrap(err error, verb, noun, id string) error {
+	switch {
+	case err == nil:
+		return nil
+	case id == "":
+		return fmt.Errorf("%s %s: %w", verb, noun, err)
+	default:
+		return fmt.Errorf("%s %s %s: %w", verb, noun, id, err)
+	}
+}
