@@ -72,6 +72,14 @@ func (e *WorkflowMismatchError) Error() string {
 // Unwrap returns store.ErrExists.
 func (e *WorkflowMismatchError) Unwrap() error { return store.ErrExists }
 
+// DroppedError says that a tick that waited was dropped before its run could start.
+type DroppedError struct{ ScheduleID, RunID, Reason string }
+
+// Error is one line.
+func (e *DroppedError) Error() string {
+	return fmt.Sprintf("run %s of schedule %s never started: its tick was dropped (%s)", e.RunID, e.ScheduleID, e.Reason)
+}
+
 // Code says what kind of error an error is.
 type Code string
 

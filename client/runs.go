@@ -18,7 +18,7 @@ import (
 // StartRun starts a run of a workflow, outside any schedule, and returns its id. Input is JSON; none is null. With an idempotency key a second call for the
 // same workflow and key returns the first one's run. Errors: *schedules.FieldError, *UnknownWorkflowError.
 func (c *Client) StartRun(ctx context.Context, workflow string, input json.RawMessage, opts pyworkflow.StartOptions) (string, error) {
-	if err := c.knowWorkflow(ctx, workflow); err != nil {
+	if err := c.CheckWorkflow(ctx, workflow); err != nil {
 		return "", err
 	}
 	if len(input) > 0 && !json.Valid(input) {
@@ -69,6 +69,35 @@ func (c *Client) WaitRun(ctx context.Context, runID string) (Run, error) {
 		return Run{}, err
 	}
 	return c.GetRun(ctx, runID)
+}
+
+// WaitTriggered is WaitRun for the run of a trigger that was buffered: it waits for the run to start, too. The error is a *DroppedError when the tick was
+// dropped instead.
+func (c *Client) WaitTriggered(ctx context.Context, scheduleID, runID string) (Run, error) {
+	ref, err := c.resolve(ctx, scheduleID)
+	if err != nil {
+		return Run{}, err
+	}
+	err = c.await(ctx, func() (bool, error) {
+		_, err := c.run(ctx, runID)
+		if !errors.Is(err, store.ErrNotFound) {
+			return err == nil, err
+		}
+		fates, _, err := c.store.ListFates(ctx, ref, store.FateFilter{Fate: schedules.FateDropped}, store.Page{Limit: 100})
+		if err != nil {
+			return false, fmt.Errorf("read history of schedule %s: %w", scheduleID, err)
+		}
+		for _, f := range fates {
+			if f.RunID == runID || schedules.TickRunID(ref, f.Tick) == runID {
+				return false, &DroppedError{ScheduleID: scheduleID, RunID: runID, Reason: f.Reason}
+			}
+		}
+		return false, nil
+	})
+	if err != nil {
+		return Run{}, err
+	}
+	return c.WaitRun(ctx, runID)
 }
 
 func (c *Client) awaitEnd(ctx context.Context, runID string) (run schedules.Run, err error) {

@@ -34,7 +34,7 @@ func (c *Client) CreateSchedule(ctx context.Context, req CreateRequest) (Schedul
 
 func (c *Client) create(ctx context.Context, req CreateRequest) (schedules.Schedule, error) {
 	if !req.Force {
-		if err := c.knowWorkflow(ctx, req.Workflow); err != nil {
+		if err := c.CheckWorkflow(ctx, req.Workflow); err != nil {
 			return schedules.Schedule{}, err
 		}
 	}
@@ -63,8 +63,8 @@ func (c *Client) commitCreate(ctx context.Context, req schedules.CreateRequest) 
 	return change.Schedule, nil
 }
 
-// knowWorkflow refuses a workflow that is neither in this program nor announced.
-func (c *Client) knowWorkflow(ctx context.Context, name string) error {
+// CheckWorkflow refuses a workflow that is neither in this program nor announced by a worker or an activation: *UnknownWorkflowError.
+func (c *Client) CheckWorkflow(ctx context.Context, name string) error {
 	if name == "" {
 		return &schedules.FieldError{Field: "workflow", Problem: "is missing; name the workflow to run"}
 	}
@@ -143,7 +143,22 @@ func replacing(req CreateRequest) (schedules.Patch, error) {
 
 // UpdateSchedule changes the fields that the patch gives. Errors: *schedules.FieldError, schedules.ErrVersion, *NotFoundError.
 func (c *Client) UpdateSchedule(ctx context.Context, id string, p schedules.Patch) (Schedule, error) {
-	return c.change(ctx, id, "", func(st schedules.State, now time.Time) (schedules.Change, error) { return schedules.Update(st, now, p) })
+	return c.EditSchedule(ctx, id, func(schedules.Schedule) (schedules.Patch, error) { return p, nil })
+}
+
+// EditSchedule changes a schedule by a patch that depends on what the schedule is. edit may be called several times, when others change the schedule
+// at the same time.
+func (c *Client) EditSchedule(ctx context.Context, id string, edit func(schedules.Schedule) (schedules.Patch, error)) (Schedule, error) {
+	return c.change(ctx, id, "", func(st schedules.State, now time.Time) (schedules.Change, error) {
+		if st.Schedule.Status == schedules.StatusDeleted {
+			return schedules.Change{}, schedules.ErrDeleted
+		}
+		p, err := edit(st.Schedule)
+		if err != nil {
+			return schedules.Change{}, err
+		}
+		return schedules.Update(st, now, p)
+	})
 }
 
 // Pause stops regular ticks from coming due. A nil note leaves the note as it is.

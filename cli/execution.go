@@ -1,0 +1,187 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pyworkflow-go/pyworkflow/beat"
+	"github.com/pyworkflow-go/pyworkflow/cli/config"
+	"github.com/pyworkflow-go/pyworkflow/client"
+	"github.com/pyworkflow-go/pyworkflow/schedules"
+	"github.com/pyworkflow-go/pyworkflow/store"
+	"github.com/pyworkflow-go/pyworkflow/worker"
+)
+
+// execution is a session for a command that starts runs. In the local runtime, where no live scheduler would execute them, they are executed here.
+type execution struct {
+	*session
+	workflow string
+	schedule string // that is triggered; empty: none is
+	here     bool   // this process executes what it starts
+}
+
+// scheduledBy finds the workflow of a schedule.
+func scheduledBy(id string) func(context.Context, *client.Client) (string, error) {
+	return func(ctx context.Context, c *client.Client) (string, error) {
+		d, err := c.GetSchedule(ctx, id)
+		return d.Workflow, err
+	}
+}
+
+// withExecution opens the store for an act that starts runs of a workflow.
+func (p *program) withExecution(cmd *cobra.Command, mode openMode, workflowOf func(context.Context, *client.Client) (string, error), act func(*execution) error) error {
+	ctx := cmd.Context()
+	s, err := p.open(ctx, mode, false)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	x := &execution{session: s}
+	if x.workflow, err = workflowOf(ctx, s.client); err != nil {
+		return err
+	}
+	if s.runtime == config.Local {
+		if x.here, err = x.lonely(ctx); err != nil {
+			return err
+		}
+	}
+	if x.here {
+		if err := s.useLocal(); err != nil {
+			return err
+		}
+	}
+	return act(x)
+}
+
+// lonely reports whether no live scheduler would execute a run and this program can.
+func (x *execution) lonely(ctx context.Context) (bool, error) {
+	procs, err := x.store.Processes(ctx)
+	if err != nil {
+		return false, err
+	}
+	if slices.ContainsFunc(procs, func(p store.Process) bool { return p.Local && p.Beat }) {
+		return false, nil
+	}
+	_, ok := x.p.app.Workflow(x.workflow)
+	return ok, nil
+}
+
+// noteWaiting says on standard error when no live process can take a run.
+func (x *execution) noteWaiting(ctx context.Context, queue string) error {
+	why, err := x.client.WhyPending(ctx, x.workflow, queue)
+	if err != nil || why == "" {
+		return err
+	}
+	way := "start one with \"pyworkflow worker run\""
+	if x.runtime == config.Local {
+		way = "start one with \"pyworkflow scheduler run\""
+	}
+	x.p.note("the run waits: %s in %s; %s", why, x.place(), way)
+	return nil
+}
+
+// finishRun sees a started run through: where this process executes it, or wait says so, until it has ended. It returns the run as it then is.
+func (x *execution) finishRun(ctx context.Context, id string, wait bool) (client.Run, error) {
+	if x.here {
+		var run client.Run
+		err := x.executing(ctx, func(ctx context.Context) (err error) {
+			run, err = x.wait(ctx, id)
+			return err
+		})
+		return run, x.unfinished(err, "run "+id)
+	}
+	run, err := x.client.GetRun(ctx, id)
+	if err != nil && !errors.Is(err, store.ErrNotFound) { // a tick that waits has an id but no run yet
+		return run, err
+	}
+	if err == nil && run.Status == schedules.RunPending {
+		if err := x.noteWaiting(ctx, run.Queue); err != nil {
+			return run, err
+		}
+	}
+	if !wait {
+		return run, nil
+	}
+	run, err = x.wait(ctx, id)
+	return run, x.unfinished(err, "run "+id)
+}
+
+// wait waits for the end of a run; that of a tick that waits has to start first.
+func (x *execution) wait(ctx context.Context, id string) (client.Run, error) {
+	if x.schedule != "" {
+		return x.client.WaitTriggered(ctx, x.schedule, id)
+	}
+	return x.client.WaitRun(ctx, id)
+}
+
+// unfinished says what becomes of what was waited for in vain.
+func (x *execution) unfinished(err error, what string) error {
+	if !errors.Is(err, errInterrupted) && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	if x.here {
+		return fmt.Errorf("interrupted: %s goes on when a scheduler starts on %s", what, x.place())
+	}
+	return fmt.Errorf("interrupted: %s goes on without being waited for", what)
+}
+
+// executing runs a worker and a keeper in this process while do waits for what they do.
+func (x *execution) executing(ctx context.Context, do func(context.Context) error) error {
+	w, err := worker.New(worker.Config{App: x.p.app, Store: x.store, Engine: x.engine, Transport: x.transport, Local: true, Version: version(), Log: x.p.log})
+	if err != nil {
+		return err
+	}
+	k, err := beat.NewKeeper(beat.KeeperConfig{Store: x.store, Engine: x.engine, Looker: looker{x.transport}, ID: w.ID(), Log: x.p.log})
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	working, stop := context.WithCancel(ctx)
+	defer stop()
+	group.Go(func() error { return w.Run(working) })
+	group.Go(func() error { return k.Run(working) })
+	group.Go(func() error {
+		defer stop()
+		return do(ctx)
+	})
+	return group.Wait()
+}
+
+// looker lets a keeper look messages up in a transport.
+type looker struct{ transport worker.Transport }
+
+func (l looker) Look(ctx context.Context, msgs ...store.Message) ([]beat.TaskState, error) {
+	states, err := l.transport.Look(ctx, msgs...)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]beat.TaskState, len(states))
+	for i, state := range states {
+		switch state {
+		case worker.MessageQueued:
+			out[i] = beat.TaskQueued
+		case worker.MessageActive:
+			out[i] = beat.TaskActive
+		default:
+			out[i] = beat.TaskGone
+		}
+	}
+	return out, nil
+}
+
+// runFailure is the error of a command that waited for a run that did not complete.
+func runFailure(r client.Run) error {
+	if r.Status == schedules.RunCompleted || !r.Status.Ended() {
+		return nil
+	}
+	text := fmt.Sprintf("run %s of %s %s", r.RunID, r.Workflow, r.Status)
+	if r.Error != nil {
+		text += ": " + r.Error.Message
+	}
+	return &exitError{client.CodeFailed, text}
+}

@@ -1,0 +1,59 @@
+package cli
+
+import (
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pyworkflow-go/pyworkflow/beat"
+	"github.com/pyworkflow-go/pyworkflow/cli/config"
+	"github.com/pyworkflow-go/pyworkflow/worker"
+)
+
+func newScheduler(p *program) *cobra.Command {
+	return group("scheduler", "Start runs when their schedules are due", newSchedulerRun(p))
+}
+
+// newBeat is the other name of the scheduler.
+func newBeat(p *program) *cobra.Command {
+	c := group("beat", "The same as scheduler", newSchedulerRun(p))
+	c.Hidden = true
+	return c
+}
+
+func newSchedulerRun(p *program) *cobra.Command {
+	v := serving{name: "scheduler", beat: true, concurrency: worker.DefaultConcurrency, drainTimeout: worker.DefaultDrainTimeout}
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Start runs when their schedules are due",
+		Long: `In the local runtime this process schedules and executes: no Redis needed. In the asynq runtime it is a stand-alone beat that puts due runs into queues for
+workers; any number of beats may run. The schedules that the workflows declare are activated first.
+
+The first Ctrl+C or SIGTERM lets running runs end (at most 25s, what is left goes on elsewhere or at the next start); the second ends at once.`,
+		Example: `  pyworkflow --module ./workflows scheduler run
+  pyworkflow --module ./workflows scheduler run --duration 60
+  pyworkflow --redis-url redis://redis:6379/0 beat run --poll-interval 10`,
+		Args: takes(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkPoll(v.pollInterval); err != nil {
+				return err
+			}
+			if cmd.Flags().Changed("duration") && v.duration <= 0 {
+				return config.Usagef("--duration %q: must be more than 0", cmd.Flags().Lookup("duration").Value.String())
+			}
+			s, err := p.open(cmd.Context(), creates, false)
+			if err != nil {
+				return err
+			}
+			defer s.close()
+			v.work = s.runtime == config.Local
+			return p.serve(cmd.Context(), s, v)
+		},
+	}
+	fs := cmd.Flags()
+	config.SecondsVar(fs, &v.pollInterval, "poll-interval", beat.DefaultPollInterval, "how late a change made elsewhere is seen at most: 10, 0.5 or 10s")
+	config.SecondsVar(fs, &v.duration, "duration", time.Duration(0), "run so long, let runs end, exit 0: 60, 0.5 or 10m (default until a signal)")
+	config.OptIn(fs, config.Plain, "poll-interval", "duration")
+	httpListenFlag(cmd, &v.listen)
+	return cmd
+}
