@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -30,7 +31,7 @@ func (s *Store) CreateRun(ctx context.Context, run schedules.Run) (schedules.Run
 	switch {
 	case r.err == nil:
 		return run, true, nil
-	case r.answered() && r.err == store.ErrExists:
+	case r.answered() && errors.Is(r.err, store.ErrExists):
 		was, err := decodeRun(run.ID, r.hash(0))
 		if err != nil {
 			return run, false, s.wrap(err, "create run %s", run.ID)

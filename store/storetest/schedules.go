@@ -254,7 +254,7 @@ func testManyChanges(h *harness) {
 	a, b := h.create("a"), h.create("b")
 	ca, cb := h.next(a), h.next(b)
 	ca.Schedule.Note = "new a"
-	cb.Expect--
+	cb.Expect++
 	cc := Create("c", "inc1", h.now())
 	taken := Create("a", "inc9", h.now())
 	none := Create("none", "inc1", h.now())
