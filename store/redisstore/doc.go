@@ -7,7 +7,7 @@
 //	    └──────────── pub/sub: "look at shard 3" ─────────────┘
 //
 // Everything of one schedule lies in one of 16 shards, a shard in one hash slot, so that one script changes all of it at once. Every key is named
-// in keys.go; every script is a file in lua/ with a header that says what it is given and what it returns. Docs/redis.md tells people.
+// in keys.go; every script is a file in lua/ with a header that says what it is given and what it returns. The page docs/redis.md tells people.
 //
 // Scripts decide nothing. They compare a revision or a dispatch, write what they are given, and keep the indexes. A script may run twice, because the
 // client repeats a call whose answer was lost: each writes a random token with its change, and finds it there the second time.

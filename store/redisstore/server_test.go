@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -60,11 +61,9 @@ func TestKeyspace(t *testing.T) {
 		must(t, got[0].Err)
 		return storetest.Next(got[0].State.Schedule, clock.Now())
 	}
-	var refs []schedules.Ref
 	for i := range 40 {
 		c := storetest.Create(fmt.Sprint("s", i%20), fmt.Sprint("inc", i/20), clock.Now())
 		ref := c.Schedule.Ref()
-		refs = append(refs, ref)
 		commit(c)
 		c = next(ref)
 		bf := storetest.NewBackfill(ref, "x", clock.Now())
@@ -362,7 +361,7 @@ func TestErrorsOfTheServer(t *testing.T) {
 	// A replica.
 	replica := redistest.Start(t)
 	r := open(t, replica.Client(t), nil)
-	must(t, replica.Client(t).SlaveOf(ctx, "127.0.0.1", "1").Err())
+	must(t, replica.Client(t).ReplicaOf(ctx, "127.0.0.1", "1").Err())
 	for what, err := range map[string]error{
 		"commit": r.Commit(ctx, storetest.Create("a", "inc1", now))[0],
 		"ping":   r.Ping(ctx),
@@ -475,7 +474,7 @@ func TestSynctest(t *testing.T) {
 		must(t, s.Commit(ctx, c)[0])
 		_, err = s.Claim(ctx, run.ID, 1, store.Claim{Worker: "w", Token: "t"})
 		must(t, err)
-		time.Sleep(schedules.Lease) // fake
+		<-time.After(schedules.Lease) // fake time
 		expired, err := s.ExpiredLeases(ctx, int(c.Schedule.Ref().Placement())%s.Shards(), s.Estimate(), 10)
 		if err != nil || len(expired) != 1 || !expired[0].Until.Equal(now.Add(schedules.Lease)) {
 			t.Fatalf("expired: %+v, %v", expired, err)
@@ -515,4 +514,26 @@ func TestClose(t *testing.T) {
 		t.Error("the client of a closed store is open")
 	}
 	oneLine(t, "Listen on a closed store", owner.Listen(context.Background(), func(store.Wake) {}), "closed")
+}
+
+// The rights docs/redis.md names are enough.
+func TestAccessControl(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/redis.md")
+	must(t, err)
+	server := redistest.Start(t)
+	args := []any{"ACL", "SETUSER", "flow", "on", ">pw"}
+	rights := []string{"~pyworkflow:*", "&pyworkflow:*", "+@all", "-@admin", "-@dangerous", "+info", "+config|get"}
+	for _, r := range rights {
+		if !strings.Contains(string(doc), r) {
+			t.Errorf("docs/redis.md does not name %s", r)
+		}
+		args = append(args, r)
+	}
+	must(t, server.Client(t).Do(t.Context(), args...).Err())
+	client := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: "flow", Password: "pw"})
+	t.Cleanup(func() { _ = client.Close() })
+	if err := client.Set(t.Context(), "other", 1, 0).Err(); err == nil {
+		t.Error("the user may write elsewhere")
+	}
+	storetest.Run(t, func(t *testing.T, clock func() time.Time) store.Store { return open(t, client, clock) })
 }
