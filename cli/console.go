@@ -159,9 +159,6 @@ func (c *console) Claimed(r schedules.Run) {
 	c.tell(l)
 }
 
-// Attempted says nothing: the end of the run is told by RunChanged.
-func (c *console) Attempted(schedules.Run, schedules.Outcome, time.Duration, bool) {}
-
 // Abandoned tells of code that ignores its cancelled context.
 func (c *console) Abandoned(r schedules.Run) {
 	l := ofRun(time.Now(), "abandoned", r)

@@ -23,6 +23,8 @@ type execution struct {
 	workflow string
 	schedule string // that is triggered; empty: none is
 	here     bool   // this process executes what it starts
+	started  *running
+	executed bool
 }
 
 // scheduledBy finds the workflow of a schedule.
@@ -50,12 +52,21 @@ func (p *program) withExecution(cmd *cobra.Command, mode openMode, workflowOf fu
 			return err
 		}
 	}
-	if x.here {
-		if err := s.useLocal(); err != nil {
-			return err
+	if !x.here {
+		return act(x)
+	}
+	x.started = newRunning()
+	if err := s.useLocal(x.started); err != nil {
+		return err
+	}
+	err = act(x)
+	if !x.executed && !x.started.none() { // ticks that came due before the act
+		nothing := func(context.Context) error { return nil }
+		if failed := x.executing(ctx, nothing); err == nil {
+			err = x.unfinished(failed, "what was due")
 		}
 	}
-	return act(x)
+	return err
 }
 
 // lonely reports whether no live scheduler would execute a run and this program can.
@@ -130,9 +141,10 @@ func (x *execution) unfinished(err error, what string) error {
 	return fmt.Errorf("interrupted: %s goes on without being waited for", what)
 }
 
-// executing runs a worker and a keeper in this process while do waits for what they do.
+// executing runs a worker and a keeper in this process while do waits for what they do, and until all runs that were started here have ended. It may be called once.
 func (x *execution) executing(ctx context.Context, do func(context.Context) error) error {
-	w, err := worker.New(worker.Config{App: x.p.app, Store: x.store, Engine: x.engine, Transport: x.transport, Local: true, Version: version(), Log: x.p.log})
+	x.executed = true
+	w, err := worker.New(worker.Config{App: x.p.app, Store: x.store, Engine: x.engine, Transport: x.transport, Local: true, Version: version(), Log: x.p.log, Observer: claims{nil, x.started}})
 	if err != nil {
 		return err
 	}
@@ -147,7 +159,11 @@ func (x *execution) executing(ctx context.Context, do func(context.Context) erro
 	group.Go(func() error { return k.Run(working) })
 	group.Go(func() error {
 		defer stop()
-		return do(ctx)
+		if err := do(ctx); err != nil {
+			return err
+		}
+		x.started.drained(ctx)
+		return context.Cause(ctx)
 	})
 	return group.Wait()
 }

@@ -223,9 +223,9 @@ func (s *session) wire(observers ...engine.Observer) error {
 }
 
 // useLocal makes this process execute what it starts.
-func (s *session) useLocal() error {
+func (s *session) useLocal(observers ...engine.Observer) error {
 	s.transport = localtransport.New()
-	return s.wire()
+	return s.wire(observers...)
 }
 
 func (s *session) close() {

@@ -36,12 +36,11 @@ func (p *program) serve(ctx context.Context, s *session, v serving) error {
 	con := p.newConsole(v.work)
 	defer con.close()
 	running := newRunning()
+	wire := s.wire
 	if v.work && s.runtime == config.Local {
-		if err := s.useLocal(); err != nil {
-			return err
-		}
+		wire = s.useLocal
 	}
-	if err := s.wire(con, running); err != nil {
+	if err := wire(con, running); err != nil {
 		return err
 	}
 	p.greet(v.name, s, v.describe(s))
@@ -250,14 +249,33 @@ func (r *running) drained(ctx context.Context) {
 	}
 }
 
+// none reports whether no run is active that this process started or claimed.
+func (r *running) none() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.ids) == 0
+}
+
 // claims is a worker's observer that tells both.
 type claims struct {
-	*console
+	console *console // nil: nobody watches
 	running *running
 }
 
 // Claimed tells both.
 func (c claims) Claimed(r schedules.Run) {
 	c.running.Claimed(r)
-	c.console.Claimed(r)
+	if c.console != nil {
+		c.console.Claimed(r)
+	}
+}
+
+// Attempted says nothing: the end of the run is told by the engine.
+func (c claims) Attempted(schedules.Run, schedules.Outcome, time.Duration, bool) {}
+
+// Abandoned tells of code that ignores its cancelled context.
+func (c claims) Abandoned(r schedules.Run) {
+	if c.console != nil {
+		c.console.Abandoned(r)
+	}
 }
