@@ -180,7 +180,7 @@ type Runs interface {
 	GetRun(ctx context.Context, id string) (schedules.Run, error)
 	// ListRuns lists runs by creation, newest first.
 	ListRuns(ctx context.Context, f RunFilter, p Page) ([]schedules.Run, string, error)
-	// Claim makes a worker the holder of a pending run's dispatch: status running, lease of schedules.Lease from now, StartedAt at the first. ErrStale
+	// Claim makes a worker the holder of a pending run's dispatch: status running, lease of schedules.Lease from now, StartedAt at the first, Due cleared. ErrStale
 	// unless the run is pending with that dispatch and not asked to cancel; a repeated claim with the same token succeeds again. ErrNotFound.
 	Claim(ctx context.Context, id string, dispatch int, c Claim) (schedules.Run, error)
 	// Heartbeat renews the leases of runs held under their dispatches, and answers in order.

@@ -6,7 +6,7 @@
 // same time are written in one transaction (see writer.go), each still guarded and answered by itself.
 //
 // Concurrency: one connection writes, under BEGIN IMMEDIATE; a few others read, and see whole commits only. Processes queue for the file's write
-// lock for up to BusyTimeout; only one that waited longer hears of it. Changes made in this process wake its listeners at once, those of other processes
+// lock for up to Config.BusyTimeout; only one that waited longer hears of it. Changes made in this process wake its listeners at once, those of other processes
 // within PollEvery.
 //
 // It does not work on network file systems (SQLite's WAL needs memory shared between its processes), does not repair damaged files, and keeps

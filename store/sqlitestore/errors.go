@@ -18,7 +18,7 @@ var (
 	ErrFull = errors.New("disk full")
 	// ErrDamaged: the file is no database, or a damaged one.
 	ErrDamaged = errors.New("file is damaged")
-	// ErrBusy: another process has held the file's write lock for longer than BusyTimeout.
+	// ErrBusy: another process has held the file's write lock for longer than Config.BusyTimeout.
 	ErrBusy = errors.New("held by another process")
 	// ErrClosed: the store was closed.
 	ErrClosed = errors.New("store is closed")
@@ -80,7 +80,7 @@ func (s *Store) explain(err error) error {
 	}
 	switch code(err) {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
-		return wrap(ErrBusy, "database %s has been held by another process for over %s: stop that process, or try again", file, BusyTimeout)
+		return wrap(ErrBusy, "database %s has been held by another process for over %s: stop that process, or try again", file, s.cfg.BusyTimeout)
 	case sqlite3.SQLITE_FULL:
 		return wrap(ErrFull, "disk full: database %s cannot grow: free some space on its disk", file)
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM:
@@ -92,29 +92,20 @@ func (s *Store) explain(err error) error {
 	case sqlite3.SQLITE_CANTOPEN:
 		return wrap(store.ErrReadOnly, "database %s cannot be opened: check that its folder exists and is readable and writable, or choose another (--storage-path)", file)
 	case sqlite3.SQLITE_IOERR:
-		if errors.Is(err, syscall.ENOSPC) {
-			return wrap(ErrFull, "disk full: database %s cannot grow: free some space on its disk", file)
-		}
 		return wrap(err, "disk error on database %s: %v", file, err)
 	}
+	var pe *fs.PathError
 	switch {
 	case errors.Is(err, errForeign):
 		return wrap(ErrDamaged, "%s is another program's database: move it away, or choose another folder (--storage-path)", file)
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		return wrap(store.ErrReadOnly, "folder %s cannot be written (%v): make it writable, or choose another (--storage-path)", s.cfg.Dir, bare(err))
-	case errors.Is(err, syscall.ENOSPC):
-		return wrap(ErrFull, "disk full: folder %s cannot be created: free some space on its disk", s.cfg.Dir)
 	case errors.Is(err, store.ErrFormat):
 		return fmt.Errorf("database %s: %w", file, err)
-	}
-	return err
-}
-
-// bare is what the system says without the operation and path around it.
-func bare(err error) error {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		return pe.Err
+	case errors.As(err, &pe):
+		kind := store.ErrReadOnly
+		if errors.Is(err, syscall.ENOSPC) {
+			kind = ErrFull
+		}
+		return wrap(kind, "folder %s cannot be used (%v): make it writable, or choose another (--storage-path)", s.cfg.Dir, pe.Err)
 	}
 	return err
 }

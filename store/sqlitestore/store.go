@@ -23,8 +23,8 @@ import (
 const (
 	// FileName is the database's file in Config.Dir; SQLite keeps two more beside it while it is open (-wal, -shm).
 	FileName = "pyworkflow.db"
-	// BusyTimeout is how long a call waits for another process to let go of the file.
-	BusyTimeout = 15 * time.Second
+	// DefaultBusyTimeout is Config.BusyTimeout when it is zero.
+	DefaultBusyTimeout = 15 * time.Second
 	// PollEvery is how often Listen looks for changes other processes made.
 	PollEvery = 100 * time.Millisecond
 
@@ -41,7 +41,10 @@ type Config struct {
 	MustExist bool             // open for writing too, but only what is there
 	Namespace string           // "default" when empty; namespaces in one file do not see each other
 	Clock     func() time.Time // the host's when nil
-	Logger    *slog.Logger     // nothing is logged when nil
+
+	// BusyTimeout is how long a call waits for other processes to let go of the file before it fails with ErrBusy; zero: DefaultBusyTimeout.
+	BusyTimeout time.Duration
+	Logger      *slog.Logger // nothing is logged when nil
 }
 
 // Store keeps schedules and runs in a SQLite file. Safe for concurrent use, also by several processes.
@@ -54,8 +57,8 @@ type Store struct {
 	turn   chan struct{} // held by whoever uses writer
 	writer *conn
 	slots  chan struct{} // one per reader in use
-	// closing is closed by Close.
-	closing chan struct{}
+
+	closing chan struct{} // closed by Close
 	once    sync.Once
 	closed  error
 
@@ -74,6 +77,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
+	}
+	if cfg.BusyTimeout <= 0 {
+		cfg.BusyTimeout = DefaultBusyTimeout
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -110,7 +116,7 @@ func (s *Store) open(ctx context.Context) error {
 			return err
 		}
 	} else if err := os.MkdirAll(filepath.Dir(abs), 0o755); err != nil {
-		return s.folderError(err)
+		return err
 	}
 	slashed := filepath.ToSlash(abs)
 	if !strings.HasPrefix(slashed, "/") {
@@ -121,7 +127,7 @@ func (s *Store) open(ctx context.Context) error {
 		mode = "rw"
 	}
 	dsn := func(extra string) string {
-		return (&url.URL{Scheme: "file", Path: slashed, RawQuery: fmt.Sprintf("mode=%s&_pragma=busy_timeout(%d)%s", mode, BusyTimeout.Milliseconds(), extra)}).String()
+		return (&url.URL{Scheme: "file", Path: slashed, RawQuery: fmt.Sprintf("mode=%s&_pragma=busy_timeout(%d)%s", mode, s.cfg.BusyTimeout.Milliseconds(), extra)}).String()
 	}
 	err = s.connect(ctx, dsn(""))
 	if err == nil || !s.cfg.ReadOnly {
@@ -137,19 +143,6 @@ func (s *Store) open(ctx context.Context) error {
 	return s.connect(ctx, dsn("&immutable=1"))
 }
 
-// folderError says why a folder could not be made.
-func (s *Store) folderError(err error) error {
-	if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrExist) || !errors.As(err, new(*fs.PathError)) {
-		return err
-	}
-	if e := s.explain(err); e != err { //nolint:errorlint // whether it is the very same
-		return e
-	}
-	return &fileError{
-		text: fmt.Sprintf("folder %s cannot be created (%v): choose another (--storage-path)", s.cfg.Dir, bare(err)), kind: store.ErrReadOnly, cause: err,
-	}
-}
-
 // connect opens the writing connection, brings the schema up to date and finds the namespace.
 func (s *Store) connect(ctx context.Context, dsn string) error {
 	db, err := sql.Open("sqlite", dsn)
@@ -158,7 +151,7 @@ func (s *Store) connect(ctx context.Context, dsn string) error {
 	}
 	db.SetMaxIdleConns(-1) // connections are kept here, not there
 	s.db = db
-	return retryBusy(ctx, func() error {
+	return s.retryBusy(ctx, func() error {
 		if s.writer == nil {
 			if s.writer, err = newConn(ctx, db); err != nil {
 				return err

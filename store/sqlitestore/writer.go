@@ -196,7 +196,7 @@ func (s *Store) view(ctx context.Context, f func(*conn) error) error {
 		return s.explain(err)
 	}
 	defer s.putReader(c)
-	return s.explain(retryBusy(ctx, func() error { return c.inTx(`BEGIN`, func() error { return f(c) }) }))
+	return s.explain(s.retryBusy(ctx, func() error { return c.inTx(`BEGIN`, func() error { return f(c) }) }))
 }
 
 // take gets a place in a semaphore.
@@ -231,7 +231,7 @@ func (s *Store) reader(ctx context.Context) (*conn, error) {
 	}
 	s.mu.Unlock()
 	var c *conn
-	err := retryBusy(ctx, func() (err error) {
+	err := s.retryBusy(ctx, func() (err error) {
 		c, err = newConn(ctx, s.db)
 		if err == nil {
 			err = c.script(`PRAGMA query_only = 1`)
@@ -247,9 +247,9 @@ func (s *Store) putReader(c *conn) {
 	s.readers = append(s.readers, c)
 }
 
-// retryBusy repeats f while another process is in the way where SQLite itself does not wait (opening, recovery after a crash, the last one closing), for BusyTimeout.
-func retryBusy(ctx context.Context, f func() error) error {
-	deadline := time.Now().Add(BusyTimeout)
+// retryBusy repeats f while another process is in the way where SQLite itself does not wait (opening, recovery after a crash, the last one closing), for Config.BusyTimeout.
+func (s *Store) retryBusy(ctx context.Context, f func() error) error {
+	deadline := time.Now().Add(s.cfg.BusyTimeout)
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		err := f()
 		if !isBusy(err) || time.Now().After(deadline) {
