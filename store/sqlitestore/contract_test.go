@@ -4,14 +4,10 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/pyworkflow-go/pyworkflow/store"
 	"github.com/pyworkflow-go/pyworkflow/store/sqlitestore"
 	"github.com/pyworkflow-go/pyworkflow/store/storetest"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func open(t *testing.T, cfg sqlitestore.Config) *sqlitestore.Store {
 	t.Helper()

@@ -43,7 +43,7 @@ func create(t *testing.T, s *sqlitestore.Store, id string) schedules.Ref {
 	return c.Schedule.Ref()
 }
 
-func exec(t *testing.T, dir string, queries ...string) {
+func runSQL(t *testing.T, dir string, queries ...string) {
 	t.Helper()
 	db, err := sql.Open("sqlite", filepath.Join(dir, sqlitestore.FileName))
 	if err != nil {
@@ -173,7 +173,7 @@ func TestNewerFormat(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, sqlitestore.Config{Dir: dir})
 	create(t, s, "a")
-	exec(t, dir, `PRAGMA user_version = 999`)
+	runSQL(t, dir, `PRAGMA user_version = 999`)
 	// One that has it open writes no more; one that opens it is refused, and both say why.
 	wantOneLine(t, s.Commit(t.Context(), storetest.Create("b", "inc1", s.Estimate()))[0], store.ErrFormat, "999", dir)
 	_, err := sqlitestore.Open(t.Context(), sqlitestore.Config{Dir: dir})
@@ -204,7 +204,7 @@ func TestNotOurs(t *testing.T) {
 	}
 	t.Run("another program's", func(t *testing.T) {
 		dir := t.TempDir()
-		exec(t, dir, `CREATE TABLE theirs(x)`)
+		runSQL(t, dir, `CREATE TABLE theirs(x)`)
 		_, err := sqlitestore.Open(t.Context(), sqlitestore.Config{Dir: dir})
 		wantOneLine(t, err, sqlitestore.ErrDamaged, "another program's", dir)
 	})

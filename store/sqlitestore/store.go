@@ -29,6 +29,9 @@ const (
 	PollEvery = 100 * time.Millisecond
 
 	maxReaders = 4
+	// lockWait is how long SQLite itself waits for a lock. It looks ever more seldom, so that a process that writes all the time would keep the others out;
+	// retryBusy begins again instead, until Config.BusyTimeout.
+	lockWait = 20 * time.Millisecond
 )
 
 var _ store.Store = (*Store)(nil)
@@ -127,7 +130,7 @@ func (s *Store) open(ctx context.Context) error {
 		mode = "rw"
 	}
 	dsn := func(extra string) string {
-		return (&url.URL{Scheme: "file", Path: slashed, RawQuery: fmt.Sprintf("mode=%s&_pragma=busy_timeout(%d)%s", mode, s.cfg.BusyTimeout.Milliseconds(), extra)}).String()
+		return (&url.URL{Scheme: "file", Path: slashed, RawQuery: fmt.Sprintf("mode=%s&_pragma=busy_timeout(%d)%s", mode, min(lockWait, s.cfg.BusyTimeout).Milliseconds(), extra)}).String()
 	}
 	err = s.connect(ctx, dsn(""))
 	if err == nil || !s.cfg.ReadOnly {

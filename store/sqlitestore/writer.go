@@ -144,23 +144,26 @@ func (s *Store) writeBatch(batch []*job) {
 func (s *Store) transact(jobs []*job) error {
 	t := &tx{conn: s.writer}
 	var ticks, timers int64
-	err := t.inTx(`BEGIN IMMEDIATE`, func() error {
-		if v, err := t.version(); err != nil {
-			return err
-		} else if v != format {
-			return formatError(v)
-		}
-		for _, j := range jobs {
-			if j.err = j.f(t); j.err != nil && !refused(j.err) {
-				return j.err
+	err := s.retryBusy(context.Background(), func() error {
+		return t.inTx(`BEGIN IMMEDIATE`, func() error {
+			t.ticks, t.timers = false, false
+			if v, err := t.version(); err != nil {
+				return err
+			} else if v != format {
+				return formatError(v)
 			}
-		}
-		if !t.ticks && !t.timers {
-			return nil
-		}
-		_, err := t.one([]any{&ticks, &timers}, `UPDATE namespaces SET ticks = ticks + ?, timers = timers + ? WHERE ns = ? RETURNING ticks, timers`,
-			b2i(t.ticks), b2i(t.timers), s.ns)
-		return err
+			for _, j := range jobs {
+				if j.err = j.f(t); j.err != nil && !refused(j.err) {
+					return j.err
+				}
+			}
+			if !t.ticks && !t.timers {
+				return nil
+			}
+			_, err := t.one([]any{&ticks, &timers}, `UPDATE namespaces SET ticks = ticks + ?, timers = timers + ? WHERE ns = ? RETURNING ticks, timers`,
+				b2i(t.ticks), b2i(t.timers), s.ns)
+			return err
+		})
 	})
 	if err == nil && (t.ticks || t.timers) {
 		s.changed(ticks, timers)
@@ -247,10 +250,10 @@ func (s *Store) putReader(c *conn) {
 	s.readers = append(s.readers, c)
 }
 
-// retryBusy repeats f while another process is in the way where SQLite itself does not wait (opening, recovery after a crash, the last one closing), for Config.BusyTimeout.
+// retryBusy repeats f while another process is in the way (it writes, recovers after a crash, or is the last one and cleans up), for Config.BusyTimeout.
 func (s *Store) retryBusy(ctx context.Context, f func() error) error {
 	deadline := time.Now().Add(s.cfg.BusyTimeout)
-	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+	for pause := time.Millisecond; ; pause = min(2*pause, 8*time.Millisecond) {
 		err := f()
 		if !isBusy(err) || time.Now().After(deadline) {
 			return err
