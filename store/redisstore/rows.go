@@ -343,6 +343,9 @@ func ms(t time.Time) string {
 	return strconv.FormatInt(t.UnixMilli(), 10)
 }
 
+// num is a time as a score, zero too.
+func num(t time.Time) string { return strconv.FormatInt(t.UnixMilli(), 10) }
+
 func fromMS(score float64) time.Time { return time.UnixMilli(int64(score)).UTC() }
 
 // outboxMember is the entry of a message in the outbox.

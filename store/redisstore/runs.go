@@ -26,7 +26,7 @@ func (s *Store) CreateRun(ctx context.Context, run schedules.Run) (schedules.Run
 	if err != nil {
 		return run, false, fmt.Errorf("create run %s: %w", run.ID, err)
 	}
-	args := append([]any{token, run.ID, ms(run.CreatedAt), ms(run.Due), leaseOf(&run), outboxOf(&run), run.Workflow}, list...)
+	args := append([]any{token, run.ID, num(run.CreatedAt), ms(run.Due), leaseOf(&run), outboxOf(&run), run.Workflow}, list...)
 	r := s.one(ctx, &createRunScript, s.keys.run(shard, run.ID), args...)
 	switch {
 	case r.err == nil:
@@ -148,6 +148,9 @@ func (s *Store) Heartbeat(ctx context.Context, beats []store.Heartbeat) ([]store
 // CommitRun writes a transition of a run.
 func (s *Store) CommitRun(ctx context.Context, c schedules.RunChange) error {
 	run := &c.Run
+	if c.Now.IsZero() {
+		return fmt.Errorf("commit run %s: the change lacks its time", run.ID)
+	}
 	token := newToken()
 	list, err := runFields(run, token, false)
 	if err != nil {
@@ -173,7 +176,7 @@ func (s *Store) CommitRun(ctx context.Context, c schedules.RunChange) error {
 		if end.Success {
 			success = "1"
 		}
-		args = append(args, ms(end.At), end.Successful, end.Failed, end.Cancelled, backfill, success)
+		args = append(args, num(end.At), end.Successful, end.Failed, end.Cancelled, backfill, success)
 	}
 	if r := s.ofRun(ctx, &commitRunScript, run.ID, args...); r.err != nil {
 		return s.wrap(r.err, "commit run %s", run.ID)

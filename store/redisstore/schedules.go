@@ -2,8 +2,9 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -122,9 +123,15 @@ func (s *Store) Commit(ctx context.Context, changes ...schedules.Change) []error
 	return errs
 }
 
+var errIncomplete = errors.New("the change lacks its time, the schedule's id, incarnation or status")
+
 // commitArgs are those of commit.lua.
 func commitArgs(c *schedules.Change) ([]any, error) {
 	sch := &c.Schedule
+	// A script that fails in the middle has written the half of it: what it cannot take is refused here.
+	if c.Now.IsZero() || sch.ID == "" || sch.Incarnation == "" || sch.Status == "" || strings.ContainsAny(string(sch.Status), " \t\r\n\v\f") {
+		return nil, errIncomplete
+	}
 	rec, err := encodeRecord(sch.Record)
 	if err != nil {
 		return nil, err
@@ -153,7 +160,7 @@ func commitArgs(c *schedules.Change) ([]any, error) {
 		if err != nil {
 			return nil, err
 		}
-		args = append(args, strconv.FormatInt(c.Fates[i].Tick.Nominal.UnixMilli(), 10), c.Fates[i].Tick.Key(), b)
+		args = append(args, num(c.Fates[i].Tick.Nominal), c.Fates[i].Tick.Key(), b)
 	}
 	for _, l := range []struct {
 		pop  int
@@ -175,7 +182,7 @@ func commitArgs(c *schedules.Change) ([]any, error) {
 		if err != nil {
 			return nil, err
 		}
-		args = append(args, r.ID, ms(r.CreatedAt), ms(r.Due), leaseOf(r), activeScore(r), outboxOf(r), r.Workflow)
+		args = append(args, r.ID, num(r.CreatedAt), ms(r.Due), leaseOf(r), activeScore(r), outboxOf(r), r.Workflow)
 		args = append(args, list...)
 	}
 	args = append(args, len(c.Cancel))
@@ -188,7 +195,7 @@ func commitArgs(c *schedules.Change) ([]any, error) {
 		if err != nil {
 			return nil, err
 		}
-		args = append(args, b.ID, ms(b.CreatedAt), row, counts)
+		args = append(args, b.ID, num(b.CreatedAt), row, counts)
 	}
 	return args, nil
 }

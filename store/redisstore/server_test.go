@@ -95,7 +95,9 @@ func TestKeyspace(t *testing.T) {
 		free := storetest.FreeRun("flow", fmt.Sprint(i), clock.Now())
 		_, _, err = s.CreateRun(ctx, free)
 		must(t, err)
-		must(t, s.CommitRun(ctx, storetest.End(free, schedules.RunCancelled, clock.Now())))
+		end := storetest.End(free, schedules.RunCancelled, clock.Now())
+		end.Run.Due = clock.Now()
+		must(t, s.CommitRun(ctx, end))
 		must(t, s.StrikeOff(ctx, store.Message{RunID: free.ID, Dispatch: 1, Queue: free.Queue}))
 	}
 	if n := len(keysOf(t, client)); n < 200 {
@@ -243,6 +245,39 @@ func TestBadArguments(t *testing.T) {
 		if _, err := redisstore.New(redistest.Shared(t).Client(t), redisstore.Config{Namespace: namespace}); err == nil || strings.Contains(err.Error(), "\n") {
 			t.Errorf("namespace %q: %v", namespace, err)
 		}
+	}
+	now, err := s.Now(ctx)
+	must(t, err)
+	for what, mod := range map[string]func(*schedules.Change){
+		"no time": func(c *schedules.Change) { c.Now = time.Time{} }, "no id": func(c *schedules.Change) { c.Schedule.ID = "" },
+		"no incarnation": func(c *schedules.Change) { c.Schedule.Incarnation = "" }, "no status": func(c *schedules.Change) { c.Schedule.Status = "" },
+		"odd status": func(c *schedules.Change) { c.Schedule.Status = "a b" },
+	} {
+		c := storetest.Create("half", "inc1", now)
+		mod(&c)
+		if err := s.Commit(ctx, c)[0]; err == nil {
+			t.Errorf("a change with %s was taken", what)
+		}
+	}
+	if _, err := s.Resolve(ctx, "half"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("resolve of what was refused: %v", err)
+	}
+	// Times that are missing do not leave half a change behind.
+	c := storetest.Create("zero", "inc1", now)
+	c.Schedule.WakeOnEnd = true
+	run := storetest.Start(&c, schedules.Tick{Trigger: schedules.TriggerSchedule})
+	c.Start[0].CreatedAt, c.Start[0].Due, c.Schedule.CreatedAt = time.Time{}, time.Time{}, time.Time{}
+	c.Cancel = []schedules.CancelRequest{{RunID: run.ID, Reason: "x"}}
+	c.Backfills = []schedules.Backfill{{ID: schedules.BackfillID(c.Schedule.Ref(), "x"), Schedule: c.Schedule.Ref()}}
+	must(t, s.Commit(ctx, c)[0])
+	asked, err := s.GetRun(ctx, run.ID)
+	must(t, err)
+	end := storetest.End(asked, schedules.RunCancelled, now)
+	end.Run.EndedAt = time.Time{}
+	must(t, s.CommitRun(ctx, end))
+	end.Now = time.Time{}
+	if err := s.CommitRun(ctx, end); err == nil {
+		t.Error("a run's change without a time was taken")
 	}
 	for _, shard := range []int{-1, 16, 1 << 20} {
 		if list, err := s.DueTicks(ctx, shard, time.Now(), 10); err != nil || len(list) != 0 {
