@@ -18,6 +18,7 @@ var retentionCases = []testCase{
 	{"active runs stay", testTrimActive},
 	{"runs without a schedule", testTrimFree},
 	{"fates by age", testTrimFateAge},
+	{"fates by when they were decided", testTrimFateDecided},
 	{"fates by count", testTrimFateCount},
 	{"backfills", testTrimBackfills},
 	{"deleted schedules", testTrimDeleted},
@@ -231,6 +232,24 @@ func testTrimFateAge(h *harness) {
 		h.wantErr("commit across a trim", err, store.ErrConflict)
 	}
 	check()
+}
+
+// A backfill of long ago has its history as long as any other.
+func testTrimFateDecided(h *harness) {
+	ref := h.create("a")
+	long := schedules.Tick{Trigger: schedules.TriggerBackfill, Nominal: h.now().Add(-365 * 24 * time.Hour), Backfill: "bf_x"}
+	old := schedules.Tick{Trigger: schedules.TriggerSchedule, Nominal: h.now().Add(-2 * time.Hour)}
+	h.modify(ref, func(c *schedules.Change) {
+		c.Fates = []schedules.Fate{
+			{Tick: long, DecidedAt: h.now(), Fate: schedules.FateStarted}, {Tick: old, DecidedAt: h.now().Add(-2 * time.Hour), Fate: schedules.FateStarted},
+		}
+	})
+	l := limits(func(l *store.Limits) { l.FateAge = time.Hour })
+	h.trim(l)
+	h.wantFates(ref, []string{long.Key()})
+	h.clock.Advance(2 * time.Hour)
+	h.trim(l)
+	h.wantFates(ref, nil)
 }
 
 func testTrimFateCount(h *harness) {

@@ -25,6 +25,7 @@ var scheduleCases = []testCase{
 	{"waiting ticks", testWaiting},
 	{"heads are bounded", testHeads},
 	{"active runs", testActiveRuns},
+	{"active runs of a backfill come later", testActiveBackfill},
 	{"the first backfill is loaded", testBackfillHead},
 	{"a run that exists is left as it is", testStartTwice},
 	{"a full batch", testFullBatch},
@@ -444,6 +445,36 @@ func testActiveRuns(h *harness) {
 	left, err = h.ActiveRuns(h.ctx, h.create("b"), 10)
 	h.noErr("active of another", err)
 	count(h, "active of another", left, 0)
+}
+
+func testActiveBackfill(h *harness) {
+	ref := h.create("a")
+	bf := NewBackfill(ref, "x", h.now())
+	var regular string
+	h.modify(ref, func(c *schedules.Change) {
+		for i := range 3 {
+			Start(c, schedules.Tick{Trigger: schedules.TriggerBackfill, Nominal: bf.Start.Add(time.Duration(i) * time.Minute), Backfill: bf.ID})
+		}
+		regular = Start(c, schedules.Tick{Trigger: schedules.TriggerSchedule, Nominal: h.now()}).ID
+		asked := Start(c, schedules.Tick{Trigger: schedules.TriggerSchedule, Nominal: h.now().Add(-time.Minute)}).ID
+		c.Cancel = []schedules.CancelRequest{{RunID: asked, Reason: "x", Deadline: c.Now.Add(time.Minute)}}
+	})
+	h.same("the head of one", h.load(ref).Active, []schedules.ActiveRun{{ID: regular}})
+	h.modify(ref, func(c *schedules.Change) { c.Schedule.HeadWanted = 10 })
+	active := h.load(ref).Active
+	count(h, "active", active, 5)
+	backfill, asked := 0, 0
+	for _, a := range active {
+		if a.Backfill {
+			backfill++
+		}
+		if a.CancelRequested {
+			asked++
+		}
+	}
+	if active[0].ID != regular || backfill != 3 || asked != 1 {
+		h.t.Fatalf("active: %+v", active)
+	}
 }
 
 func testBackfillHead(h *harness) {
