@@ -572,3 +572,40 @@ func TestAccessControl(t *testing.T) {
 	}
 	storetest.Run(t, func(t *testing.T, clock func() time.Time) store.Store { return open(t, client, clock) })
 }
+
+// The indexes hold each schedule once, and an earlier time is not put off by a later one.
+func TestIndexes(t *testing.T) {
+	client := redistest.Shared(t).Client(t)
+	clock := storetest.NewClock()
+	namespace := redistest.Namespace(t)
+	s, err := redisstore.New(client, redisstore.Config{Namespace: namespace, Clock: clock.Now})
+	must(t, err)
+	ctx := t.Context()
+	first := storetest.Create("a", "inc1", clock.Now())
+	must(t, s.Commit(ctx, first)[0])
+	gone := storetest.Next(first.Schedule, clock.Now())
+	gone.Schedule.Status = schedules.StatusDeleted
+	must(t, s.Commit(ctx, gone)[0])
+	c := storetest.Create("a", "inc2", clock.Now())
+	c.Schedule.WakeOnEnd = true
+	run := storetest.Start(&c, schedules.Tick{Trigger: schedules.TriggerSchedule, Nominal: clock.Now()})
+	c.More = true
+	must(t, s.Commit(ctx, c)[0])
+	shard := int(c.Schedule.Ref().Placement()) % s.Shards()
+	prefix := fmt.Sprintf("pyworkflow:{%s:%d}:", namespace, shard)
+	for key, want := range map[string][]string{
+		"list:active": {"a"}, "list:w:flow": {"a"}, "list:deleted": {}, "old": {"a@inc1"}, "ticks": {"a@inc2"}, "runs:active": {run.ID}, "s:a@inc2:active": {run.ID},
+	} {
+		got, err := client.ZRange(ctx, prefix+key, 0, -1).Result()
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s holds %q, want %q, %v", key, got, want, err)
+		}
+	}
+	due := clock.Now()
+	clock.Advance(time.Second)
+	must(t, s.CommitRun(ctx, storetest.End(run, schedules.RunCompleted, clock.Now())))
+	timers, err := s.DueTimers(ctx, shard, clock.Now(), 10)
+	if err != nil || len(timers) != 1 || timers[0].Ref != c.Schedule.Ref() || !timers[0].Due.Equal(due) {
+		t.Errorf("timers %+v, %v; want one at %s", timers, err, due)
+	}
+}
