@@ -129,8 +129,9 @@ type world struct {
 	tr    *switchboard
 	log   *lines
 
-	workers []*running
-	ends    func(schedules.RunChange) // observes; may be nil
+	workers   []*running
+	submitted int
+	ends      func(schedules.RunChange) // observes; may be nil
 }
 
 // inWorld runs f in a bubble with a world.
@@ -325,7 +326,8 @@ func (w *world) end(r *running) {
 // submit creates a run without a schedule.
 func (w *world) submit(workflow string, input string, opts *schedules.RunOptions) string {
 	w.t.Helper()
-	run := schedules.NewRun(schedules.FreeRunID(fmt.Sprint(time.Now().UnixNano()), workflow, input), workflow, "", json.RawMessage(input), opts, time.Now())
+	w.submitted++
+	run := schedules.NewRun(schedules.FreeRunID(fmt.Sprint(w.submitted)), workflow, "", json.RawMessage(input), opts, time.Now())
 	run, _, err := w.eng.CreateRun(context.Background(), run)
 	if err != nil {
 		w.t.Fatal(err)

@@ -21,7 +21,7 @@ type Transport struct {
 	queues map[string]*queue
 	states map[key]worker.MessageState
 	wake   chan struct{} // holds a token when there may be something new to take
-	ended  bool          // Serve has ended: nobody takes any more
+	ended  bool          // Serve ends or has ended: nobody takes any more
 }
 
 // key is what makes two messages the same.
@@ -42,7 +42,7 @@ func New() *Transport {
 	return &Transport{queues: make(map[string]*queue), states: make(map[key]worker.MessageState), wake: make(chan struct{}, 1)}
 }
 
-// Dispatch holds messages in memory until a worker takes them; it never blocks. Once Serve has ended it takes none: they stay in the outbox
+// Dispatch holds messages in memory until a worker takes them; it never blocks. Once Serve's ctx has ended it takes none: they stay in the outbox
 // for another process.
 func (t *Transport) Dispatch(_ context.Context, msgs []store.Message) ([]store.Message, error) {
 	t.mu.Lock()
@@ -95,8 +95,8 @@ func (t *Transport) Serve(ctx context.Context, queues map[string]int, concurrenc
 		return errors.New("local transport: concurrency is below 1")
 	}
 	var handlers sync.WaitGroup
-	defer t.end()
 	defer handlers.Wait()
+	defer t.end() // before the wait: what is dispatched meanwhile is for others
 	slots := make(chan struct{}, concurrency)
 	for {
 		select {
@@ -176,5 +176,5 @@ func (t *Transport) end() {
 	defer t.mu.Unlock()
 	t.ended = true
 	clear(t.queues)
-	clear(t.states)
+	maps.DeleteFunc(t.states, func(_ key, s worker.MessageState) bool { return s == worker.MessageQueued })
 }
