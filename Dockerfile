@@ -20,7 +20,7 @@ RUN go mod download
 COPY . .
 # The command line, of this module or of the version that go.mod names; it then builds itself together with the workflows.
 RUN cp go.mod /tmp/build.mod && cp go.sum /tmp/build.sum && \
-    go build -mod=mod -modfile=/tmp/build.mod -o /tmp/pyworkflow github.com/pyworkflow-go/pyworkflow/cmd/pyworkflow
+    go build -trimpath -mod=mod -modfile=/tmp/build.mod -o /tmp/pyworkflow github.com/pyworkflow-go/pyworkflow/cmd/pyworkflow
 ARG MODULE=./examples/healthcheck
 RUN mkdir -p /out/data /out/tmp && chmod 1777 /out/tmp && \
     /tmp/pyworkflow --module "${MODULE}" build -o /out/pyworkflow

@@ -1,4 +1,4 @@
-//go:build compose
+//go:build compose && unix
 
 // Package compose brings docker-compose.yml up for real, in a project of its own, and takes it down with everything it made. No registry is
 // asked: the base images are stand-ins made from this machine's files, unless GO_IMAGE and REDIS_IMAGE name real ones. It is run by

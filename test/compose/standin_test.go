@@ -1,4 +1,4 @@
-//go:build compose
+//go:build compose && unix
 
 package compose
 
