@@ -26,6 +26,7 @@ type fakeKeep struct {
 	sent    []store.Message
 	refuse  func(store.Message) bool // messages the transport does not take
 	slow    time.Duration            // how long an answer about leases takes
+	slowly  time.Duration            // how long sending takes
 	changes []schedules.RunChange
 	trims   int
 }
@@ -137,6 +138,10 @@ func (f *fakeKeep) ChangeRun(ctx context.Context, id string, known *schedules.Ru
 }
 
 func (f *fakeKeep) Send(_ context.Context, msgs ...store.Message) {
+	f.rmu.Lock()
+	slowly := f.slowly
+	f.rmu.Unlock()
+	<-time.After(slowly)
 	f.rmu.Lock()
 	defer f.rmu.Unlock()
 	for _, m := range msgs {
@@ -253,6 +258,15 @@ func TestAnOutageLosesNoRuns(t *testing.T) {
 			f.slow = 0
 			if on {
 				f.slow = 4 * time.Second
+			}
+		},
+		"not watched": func(f *fakeKeep, on bool) { // the sweeper is held up elsewhere
+			f.rmu.Lock()
+			defer f.rmu.Unlock()
+			f.slowly, f.outbox = 0, nil
+			if on {
+				f.slowly, f.refuse = 4*time.Second, func(store.Message) bool { return true }
+				f.outbox = []fakeMessage{{store.Message{RunID: "run_b", Dispatch: 1}, time.Time{}}}
 			}
 		},
 	} {

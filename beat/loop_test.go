@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/pyworkflow-go/pyworkflow/store"
 )
 
 // wait lets the bubble's time pass. It is fake: nobody sleeps.
@@ -46,6 +48,23 @@ func TestWakeIsSeenAtOnceAndALostOneByThePoll(t *testing.T) {
 		}
 		if at := a.of(sched(2)); len(at) != 1 || at[0].Sub(now) > 5*time.Second+10*time.Millisecond || at[0].Sub(now) < time.Second {
 			t.Errorf("wake lost: rang after %v, want at the next poll", since(now, at))
+		}
+	})
+}
+
+func TestAWakeOfAllShards(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeStore(4)
+		a := &acts{next: once(f)}
+		_, stop := startCore(t, f, 5*time.Second, a, quiet())
+		defer stop()
+		wait(7 * time.Second)
+		now := time.Now()
+		f.muted(func() { f.put(2, sched(1), now) })
+		f.wake(store.Wake{Shard: -1, Ticks: true})
+		wait(4 * time.Second)
+		if at := a.of(sched(1)); len(at) != 1 || at[0].Sub(now) > 10*time.Millisecond {
+			t.Errorf("rang after %v, want at once", since(now, at))
 		}
 	})
 }
@@ -262,10 +281,19 @@ func TestStepsOfTheStoresClock(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFakeStore(4)
-				a := &acts{next: once(f)}
+				good := once(f)
+				a := &acts{next: func(e entry) outcome {
+					if e.target == sched(3) {
+						return outcome{err: errors.New("broken record")}
+					}
+					return good(e)
+				}}
 				_, stop := startCore(t, f, 5*time.Second, a, quiet())
 				defer stop()
 				base := time.Now()
+				f.put(1, sched(3), base.Add(-2*time.Hour))
+				wait(10 * time.Minute) // it is tried once a minute by now
+				base = time.Now()
 				f.put(1, sched(1), base.Add(30*time.Minute))
 				f.put(1, sched(2), base.Add(4*time.Second))
 				wait(time.Second)
@@ -276,6 +304,11 @@ func TestStepsOfTheStoresClock(t *testing.T) {
 				first, second := len(a.of(sched(1))), len(a.of(sched(2)))
 				if step > 0 && (first != 1 || second != 1) || step < 0 && (first != 0 || second != 0) {
 					t.Fatalf("after the step they rang %d and %d times", first, second)
+				}
+				tried := len(a.of(sched(3)))
+				wait(5 * time.Minute)
+				if len(a.of(sched(3))) < tried+3 {
+					t.Errorf("what was held back is not tried after the step")
 				}
 				wait(2 * time.Hour)
 				for n := 1; n <= 2; n++ {

@@ -3,6 +3,7 @@ package beat
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -116,7 +117,7 @@ func TestDeathAndStopAreTakenOver(t *testing.T) {
 		name   string
 		dies   bool
 		within time.Duration
-	}{{"stop", false, time.Second}, {"death", true, 2900 * time.Millisecond}} {
+	}{{"stop", false, time.Second}, {"death", true, 2510 * time.Millisecond}} {
 		t.Run(c.name, func(t *testing.T) {
 			for phase := range 10 {
 				synctest.Test(t, func(t *testing.T) {
@@ -143,4 +144,30 @@ func TestDeathAndStopAreTakenOver(t *testing.T) {
 			}
 		})
 	}
+}
+
+// rival takes what is asked for first, once.
+type rival struct {
+	*fakeStore
+	once sync.Once
+}
+
+func (r *rival) HoldLeases(ctx context.Context, holder string, ttl time.Duration, names ...string) ([]string, error) {
+	r.once.Do(func() { _, _ = r.fakeStore.HoldLeases(ctx, "rival", ttl, names[:4]...) })
+	return r.fakeStore.HoldLeases(ctx, holder, ttl, names...)
+}
+
+func TestWhoLosesARaceForShardsTakesOthersAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeStore(16)
+		for n := range 8 { // a third holds half of them and has a seat
+			_, _ = f.HoldLeases(t.Context(), "third", time.Hour, fmt.Sprintf("beat/%d", n), "beat/seat/0")
+		}
+		l := &link{store: f, log: quiet(), suspects: make(chan struct{}, 1)}
+		s := newShares(&rival{fakeStore: f}, "beat", "host:1:x", f.shards, l, quiet(), func([]int) {})
+		s.round(t.Context())
+		if held := s.now(); len(held) != 4 {
+			t.Errorf("holds %v after one round, want the four that neither the third nor the rival has", held)
+		}
+	})
 }
