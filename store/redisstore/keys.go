@@ -17,7 +17,7 @@ const shards = 16
 //	list:<status>, list:w:<wf>   zset     ids of current incarnations, by status and, unless deleted, by workflow
 //	old                          zset     <id>@<incarnation> of replaced incarnations
 //	s:<id>@<incarnation>         hash     head, rec, hot, tally: a schedule
-//	s:…:active                   zset     its active runs; score 0, or the deadline of the cancel request in ms
+//	s:…:active                   zset     its active runs; score 0, or the deadline of the cancel request in ms, and .5 more of a backfill
 //	s:…:wait:r, s:…:wait:m       list     its waiting regular and manual ticks
 //	s:…:fates                    zset     its history by nominal time: "<tick key> <JSON>"
 //	ticks                        zset     <id>@<incarnation> by the time its next tick is due

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -77,7 +79,11 @@ func decodeState(r *reply) (schedules.State, error) {
 	}
 	active := r.list(6)
 	for i := 0; i+1 < len(active); i += 2 {
-		st.Active = append(st.Active, schedules.ActiveRun{ID: active[i], CancelRequested: active[i+1] != "0"})
+		score, err := strconv.ParseFloat(active[i+1], 64)
+		if err != nil {
+			return st, fmt.Errorf("read its active runs: %w", err)
+		}
+		st.Active = append(st.Active, schedules.ActiveRun{ID: active[i], CancelRequested: score >= 1, Backfill: score != math.Trunc(score)})
 	}
 	if bf := r.list(7); len(bf) == 2 && bf[0] != "" {
 		b, err := decodeBackfill(bf[0], bf[1])
@@ -208,16 +214,21 @@ func leaseOf(r *schedules.Run) string {
 	return ms(r.Lease)
 }
 
-// activeScore is the run's score in the active set: those not asked to cancel come first.
+// activeScore is the run's score in the active set: 0, or the deadline of the cancel request, and a half more if it belongs to a backfill. So those
+// that are neither asked to cancel nor of a backfill come first.
 func activeScore(r *schedules.Run) string {
+	score := "0"
 	switch {
 	case r.CancelAt.IsZero():
-		return "0"
 	case r.CancelDeadline.IsZero():
-		return "1"
+		score = "1"
 	default:
-		return ms(r.CancelDeadline)
+		score = ms(r.CancelDeadline)
 	}
+	if r.BackfillID != "" {
+		score += ".5"
+	}
+	return score
 }
 
 func outboxOf(r *schedules.Run) string {

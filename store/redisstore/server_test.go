@@ -601,6 +601,33 @@ func TestIndexes(t *testing.T) {
 			t.Errorf("%s holds %q, want %q, %v", key, got, want, err)
 		}
 	}
+	bf := storetest.NewBackfill(c.Schedule.Ref(), "x", clock.Now())
+	both := storetest.Next(c.Schedule, clock.Now())
+	filled := storetest.Start(&both, schedules.Tick{Trigger: schedules.TriggerBackfill, Nominal: bf.Start, Backfill: bf.ID})
+	both.More = true
+	both.Cancel = []schedules.CancelRequest{{RunID: filled.ID, Deadline: clock.Now().Add(time.Minute)}}
+	must(t, s.Commit(ctx, both)[0])
+	got, _, err := s.Load(ctx, c.Schedule.Ref())
+	must(t, err)
+	if a := got[0].State.Active; len(a) != 1 || a[0] != (schedules.ActiveRun{ID: run.ID}) {
+		t.Errorf("the head of the active runs is %+v", a)
+	}
+	both = storetest.Next(got[0].State.Schedule, clock.Now())
+	both.Schedule.HeadWanted, both.More = 5, true
+	must(t, s.Commit(ctx, both)[0])
+	for range 2 { // asked by the schedule, then by the run's own change
+		got, _, err = s.Load(ctx, c.Schedule.Ref())
+		must(t, err)
+		if a := got[0].State.Active; len(a) != 2 || a[1] != (schedules.ActiveRun{ID: filled.ID, CancelRequested: true, Backfill: true}) {
+			t.Errorf("the active runs are %+v", a)
+		}
+		filled, err = s.GetRun(ctx, filled.ID)
+		must(t, err)
+		must(t, s.CommitRun(ctx, storetest.Transition(filled, clock.Now())))
+	}
+	filled, err = s.GetRun(ctx, filled.ID)
+	must(t, err)
+	must(t, s.CommitRun(ctx, storetest.End(filled, schedules.RunCancelled, clock.Now())))
 	due := clock.Now()
 	clock.Advance(time.Second)
 	must(t, s.CommitRun(ctx, storetest.End(run, schedules.RunCompleted, clock.Now())))

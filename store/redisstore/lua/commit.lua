@@ -123,7 +123,8 @@ for _ = 1, tonumber(arg()) do
     mut.due = mut.status == 'running' and tonumber(deadline) or tonumber(at)
     mut.revision = mut.revision + 1
     redis.call('HSET', key, 'mut', cjson.encode(mut))
-    redis.call('ZADD', row .. ':active', 'XX', deadline == '' and '1' or deadline, run)
+    local half = string.match(redis.call('ZSCORE', row .. ':active', run) or '', '%.5$') or '' -- of a backfill
+    redis.call('ZADD', row .. ':active', 'XX', (deadline == '' and '1' or deadline) .. half, run)
     redis.call('ZADD', P .. 'timers', int(mut.due), 'r' .. run)
     timers = 'm'
   end
