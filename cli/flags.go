@@ -61,9 +61,12 @@ func (v durationValue) Type() string { return "duration" }
 
 func (v durationValue) Set(text string) error {
 	d, err := schedules.ParseDuration(text)
+	var bad *schedules.FieldError
+	if errors.As(err, &bad) {
+		return errors.New(bad.Problem)
+	}
 	if err != nil {
-		_, problem, _ := strings.Cut(err.Error(), strconv.Quote(text)+" ")
-		return errors.New(problem)
+		return err
 	}
 	*v.d = d
 	return nil
@@ -192,6 +195,19 @@ func (f *definitionFlags) definition(fs *pflag.FlagSet) (schedules.Definition, e
 	input, err := jsonFlag(fs, "input")
 	return schedules.Definition{Spec: spec, Overlap: schedules.OverlapPolicy(f.overlap), BufferLimit: f.bufferLimit, CancelGrace: f.cancelGrace,
 		Catchup: schedules.Catchup(f.catchup), CatchupWindow: f.catchupWindow, Queue: f.queue, Input: input}, err
+}
+
+// checkPatch finds what is wrong with a change without knowing the schedule.
+func (f *definitionFlags) checkPatch(fs *pflag.FlagSet) error {
+	def, err := f.definition(fs)
+	if err != nil {
+		return err
+	}
+	if !anyChanged(fs, kindFlags...) {
+		def.Spec.Interval = "1h" // any spec will do for checking the rest
+	}
+	_, err = schedules.Normalize(def)
+	return err
 }
 
 // patch is what the given flags change of a schedule.

@@ -258,17 +258,17 @@ func (p *program) withClient(cmd *cobra.Command, mode openMode, act func(*client
 	return act(s.client)
 }
 
-// withNewStore opens the store for an act that creates it where there is none, but only once check has passed on what is there.
+// withNewStore opens the store for an act that creates it where there is none, but only once check has passed.
 func (p *program) withNewStore(cmd *cobra.Command, check, act func(*client.Client) error) error {
 	s, err := p.open(cmd.Context(), changes, false)
 	if err != nil {
 		return err
 	}
 	defer func() { s.close() }()
-	if err := check(s.client); err != nil {
-		return err
-	}
 	if _, empty := s.store.(standIn); empty {
+		if err := check(s.client); err != nil {
+			return err
+		}
 		created, err := p.open(cmd.Context(), creates, false)
 		if err != nil {
 			return err

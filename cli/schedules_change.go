@@ -27,22 +27,18 @@ run follows one interval after the end of the one before, or on a fixed grid wit
 		Args: takes("WORKFLOW"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			def, err := f.definition(cmd.Flags())
+			if err == nil {
+				_, err = schedules.Normalize(def) // before any store is asked
+			}
 			if err != nil {
 				return err
 			}
 			req.Workflow, req.Definition, req.Note = args[0], def, f.note
-			if err := checkCreate(req); err != nil {
-				return err
-			}
 			if replace && req.ID == "" {
 				return config.Usagef("--replace: needs --id, the schedule to replace")
 			}
-			return p.withNewStore(cmd, func(c *client.Client) error {
-				if req.Force {
-					return nil
-				}
-				return c.CheckWorkflow(cmd.Context(), req.Workflow)
-			}, func(c *client.Client) error {
+			check := func(c *client.Client) error { return c.CheckCreate(cmd.Context(), req) }
+			return p.withNewStore(cmd, check, func(c *client.Client) error {
 				act := c.CreateSchedule
 				if replace {
 					act = c.EnsureSchedule
@@ -63,20 +59,6 @@ run follows one interval after the end of the one before, or on a fixed grid wit
 	return cmd
 }
 
-// checkCreate finds what is wrong without a store, so that nothing is opened for it.
-func checkCreate(req client.CreateRequest) error {
-	if err := schedules.ValidateWorkflow(req.Workflow); err != nil {
-		return err
-	}
-	if req.ID != "" {
-		if err := schedules.ValidateID(req.ID); err != nil {
-			return err
-		}
-	}
-	_, err := schedules.Normalize(req.Definition)
-	return err
-}
-
 func newSchedulesUpdate(p *program) *cobra.Command {
 	var f definitionFlags
 	var expect int64
@@ -90,7 +72,7 @@ bounds or jitter computes the next tick anew.`,
 		Args: takes("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			fs := cmd.Flags()
-			if _, err := f.definition(fs); err != nil { // what is wrong without knowing the schedule
+			if err := f.checkPatch(fs); err != nil {
 				return err
 			}
 			if !f.changed(fs) && !anyChanged(fs, "overlap", "buffer-limit", "cancel-grace", "catchup", "catchup-window", "queue", "input", "note") {

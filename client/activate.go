@@ -147,14 +147,11 @@ func (c *Client) activate(ctx context.Context, d pyworkflow.DeclaredSchedule, dr
 
 func (c *Client) createDeclared(ctx context.Context, d pyworkflow.DeclaredSchedule, dryRun bool) error {
 	req := schedules.CreateRequest{ID: d.ID, Incarnation: nonce(), Workflow: d.Workflow, Definition: d.Definition, Origin: d.Origin, Declared: &d.Definition}
-	if dryRun {
-		now, err := c.store.Now(ctx)
-		if err == nil {
-			_, err = schedules.Create(req, now)
-		}
+	change, err := c.newSchedule(ctx, req)
+	if err != nil || dryRun {
 		return err
 	}
-	_, err := c.commitCreate(ctx, req)
+	_, err = c.commitCreate(ctx, change)
 	return err
 }
 

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -99,8 +100,14 @@ func whyPending(procs []store.Process, workflow, queue string) string {
 
 func executes(p store.Process) bool { return p.Worker || p.Local }
 
-// WhyPending says, in words, why no live worker can take a run of the workflow from the queue; empty when one can.
+// WhyPending says, in words, why no live worker can take a run of the workflow from the queue (empty: the workflow's own); empty when one can.
 func (c *Client) WhyPending(ctx context.Context, workflow, queue string) (string, error) {
+	if queue == "" {
+		if opts := c.options(ctx, workflow); opts != nil {
+			queue = opts.Queue
+		}
+		queue = cmp.Or(queue, schedules.DefaultQueue)
+	}
 	procs, err := c.store.Processes(ctx)
 	if err != nil {
 		return "", fmt.Errorf("read live processes: %w", err)

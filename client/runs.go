@@ -217,6 +217,8 @@ func (c *Client) events(ctx context.Context, id string, after int64) ([]Event, i
 			out = append(out, Event{At: Time{e.At}, Kind: e.Kind, Level: Text(e.Level), Message: e.Message, Attrs: e.Attrs})
 		}
 		if after = next; len(got) < most {
+			// A worker writes its lines a moment late: others may have come between.
+			slices.SortStableFunc(out, func(a, b Event) int { return a.At.Compare(b.At.Time) })
 			return out, after, nil
 		}
 	}
@@ -342,7 +344,7 @@ func (c *Client) workflowNames(ctx context.Context) ([]string, error) {
 	return slices.Compact(names), nil
 }
 
-// Processes lists live workers and beats.
+// Processes lists live workers and beats, by id. A worker that schedules as well is one of them.
 func (c *Client) Processes(ctx context.Context) ([]Process, error) {
 	procs, err := c.store.Processes(ctx)
 	if err != nil {
@@ -350,6 +352,11 @@ func (c *Client) Processes(ctx context.Context) ([]Process, error) {
 	}
 	out := []Process{}
 	for _, p := range procs {
+		same := slices.IndexFunc(out, func(o Process) bool { return o.Host == p.Host && o.PID == p.PID })
+		if same >= 0 {
+			out[same].merge(viewProcess(p))
+			continue
+		}
 		out = append(out, viewProcess(p))
 	}
 	return out, nil

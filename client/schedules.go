@@ -32,35 +32,46 @@ func (c *Client) CreateSchedule(ctx context.Context, req CreateRequest) (Schedul
 	return c.view(ctx, s)
 }
 
+// CheckCreate finds what is wrong with the request, but for an id that is taken, and writes nothing.
+func (c *Client) CheckCreate(ctx context.Context, req CreateRequest) error {
+	_, err := c.prepare(ctx, req)
+	return err
+}
+
 func (c *Client) create(ctx context.Context, req CreateRequest) (schedules.Schedule, error) {
+	change, err := c.prepare(ctx, req)
+	if err != nil {
+		return schedules.Schedule{}, err
+	}
+	return c.commitCreate(ctx, change)
+}
+
+func (c *Client) prepare(ctx context.Context, req CreateRequest) (schedules.Change, error) {
 	if !req.Force {
 		if err := c.CheckWorkflow(ctx, req.Workflow); err != nil {
-			return schedules.Schedule{}, err
+			return schedules.Change{}, err
 		}
 	}
 	if req.ID == "" {
 		req.ID = "sched_" + nonce()[:12]
 	}
-	create := schedules.CreateRequest{ID: req.ID, Incarnation: nonce(), Workflow: req.Workflow, Definition: req.Definition, Note: req.Note}
-	return c.commitCreate(ctx, create)
+	return c.newSchedule(ctx, schedules.CreateRequest{ID: req.ID, Incarnation: nonce(), Workflow: req.Workflow, Definition: req.Definition, Note: req.Note})
 }
 
-// commitCreate creates the schedule and decides its first tick if that is due already.
-func (c *Client) commitCreate(ctx context.Context, req schedules.CreateRequest) (schedules.Schedule, error) {
+func (c *Client) newSchedule(ctx context.Context, req schedules.CreateRequest) (schedules.Change, error) {
 	now, err := c.store.Now(ctx)
 	if err != nil {
-		return schedules.Schedule{}, err
+		return schedules.Change{}, err
 	}
-	change, err := schedules.Create(req, now)
-	if err != nil {
-		return schedules.Schedule{}, err
+	return schedules.Create(req, now)
+}
+
+func (c *Client) commitCreate(ctx context.Context, change schedules.Change) (schedules.Schedule, error) {
+	err := c.engine.Create(ctx, change)
+	if errors.Is(err, store.ErrExists) {
+		err = &ExistsError{ID: change.Schedule.ID}
 	}
-	if err := c.engine.Create(ctx, change); errors.Is(err, store.ErrExists) {
-		return schedules.Schedule{}, &ExistsError{ID: req.ID}
-	} else if err != nil {
-		return schedules.Schedule{}, err
-	}
-	return change.Schedule, nil
+	return change.Schedule, err
 }
 
 // CheckWorkflow refuses a workflow that is neither in this program nor announced by a worker or an activation: *UnknownWorkflowError.

@@ -2,6 +2,8 @@ package client
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/pyworkflow-go/pyworkflow/schedules"
@@ -258,4 +260,27 @@ func viewProcess(p store.Process) Process {
 		}
 	}
 	return v
+}
+
+// merge adds what another announcement of the same process says: its worker and its beat announce themselves apart.
+func (p *Process) merge(o Process) {
+	p.Roles = union(p.Roles, o.Roles)
+	slices.SortFunc(p.Roles, func(a, b string) int { return -strings.Compare(a, b) }) // worker, local, beat
+	p.Queues, p.Workflows, p.Running, p.Shards = union(p.Queues, o.Queues), union(p.Workflows, o.Workflows), union(p.Running, o.Running), union(p.Shards, o.Shards)
+	p.Capacity = max(p.Capacity, o.Capacity)
+	if o.StartedAt.Before(p.StartedAt.Time) {
+		p.StartedAt = o.StartedAt
+	}
+	if o.Seen.After(p.Seen.Time) {
+		p.Seen = o.Seen
+	}
+}
+
+func union[T comparable](a, b []T) []T {
+	for _, v := range b {
+		if !slices.Contains(a, v) {
+			a = append(a, v)
+		}
+	}
+	return a
 }
