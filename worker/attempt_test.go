@@ -421,6 +421,7 @@ func TestLongRunWithoutATimeLimitIsWarnedAbout(t *testing.T) {
 			return func(context.Context) (int, error) { sleep(d); return 1, nil }
 		}
 		r := w.start(worker.Config{}, pyworkflow.DefineFunc("long", nap(65*time.Minute)), pyworkflow.DefineFunc("bounded", nap(65*time.Minute), pyworkflow.Timeout(2*time.Hour)))
+		w.unkept.Store(true)
 		id, bounded := w.submit("long", "", nil), w.submit("bounded", "", nil)
 		sleep(66 * time.Minute)
 		if run := w.ended(id); run.Status != schedules.RunCompleted {

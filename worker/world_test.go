@@ -131,6 +131,7 @@ type world struct {
 
 	workers   []*running
 	submitted int
+	unkept    atomic.Bool               // the keeper sleeps: for tests that last very long
 	ends      func(schedules.RunChange) // observes; may be nil
 }
 
@@ -187,7 +188,7 @@ func (w *world) keep(ctx context.Context) {
 		case <-tick.C:
 		}
 		now := time.Now()
-		if w.store.away.Load() {
+		if w.store.away.Load() || w.unkept.Load() {
 			continue
 		}
 		for shard := range w.store.Shards() {

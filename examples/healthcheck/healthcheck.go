@@ -46,6 +46,6 @@ func checkServices(context.Context) (map[string]string, error) {
 
 // recordMetrics would hand the status to a monitoring system.
 func recordMetrics(ctx context.Context, status map[string]string) error {
-	pyworkflow.Logger(ctx).Info("Health check: "+status["api"], "api", status["api"], "db", status["db"], "cache", status["cache"])
+	pyworkflow.Logger(ctx).Info("Health check", "api", status["api"], "db", status["db"], "cache", status["cache"])
 	return nil
 }
