@@ -23,12 +23,6 @@ func open(t *testing.T, cfg sqlitestore.Config) *sqlitestore.Store {
 	return s
 }
 
-func TestContractMemory(t *testing.T) {
-	storetest.Run(t, func(t *testing.T, clock func() time.Time) store.Store {
-		return open(t, sqlitestore.Config{Memory: true, Clock: clock})
-	})
-}
-
 func TestContractFile(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, clock func() time.Time) store.Store {
 		return open(t, sqlitestore.Config{Dir: t.TempDir(), Clock: clock})

@@ -92,6 +92,10 @@ func (s *Store) explain(err error) error {
 	case sqlite3.SQLITE_CANTOPEN:
 		return wrap(store.ErrReadOnly, "database %s cannot be opened: check that its folder exists and is readable and writable, or choose another (--storage-path)", file)
 	case sqlite3.SQLITE_IOERR:
+		var e *sqlite.Error
+		if errors.As(err, &e) && e.Code() == sqlite3.SQLITE_IOERR_SHMSIZE { // no room for the -shm file
+			return wrap(ErrFull, "disk full: database %s cannot grow: free some space on its disk", file)
+		}
 		return wrap(err, "disk error on database %s: %v", file, err)
 	}
 	var pe *fs.PathError

@@ -35,8 +35,8 @@ func openFile(t *testing.T, cfg Config) *Store {
 	return s
 }
 
-// Every statement the contract's tests ever prepare reaches its rows by an index: cost does not grow with what is stored.
-func TestPlans(t *testing.T) {
+// The contract in memory; and every statement its tests ever prepare reaches its rows by an index: cost does not grow with what is stored.
+func TestContractMemoryAndPlans(t *testing.T) {
 	var mu sync.Mutex
 	all := map[string]bool{}
 	storetest.Run(t, func(t *testing.T, clock func() time.Time) store.Store {

@@ -563,7 +563,7 @@ func testFullBatch(h *harness) {
 }
 
 func testLargeValues(h *harness) {
-	big := json.RawMessage(`"` + strings.Repeat("großer Wert ", 150_000) + `"`)
+	big := json.RawMessage(`"` + strings.Repeat("großer Wert ", 50_000) + `"`)
 	ref := h.create("a", func(c *schedules.Change) { c.Schedule.Input = big })
 	h.same("schedule input", h.load(ref).Schedule.Input, big)
 	run := h.start(ref, h.now())
