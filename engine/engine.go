@@ -68,8 +68,12 @@ func New(cfg Config) (*Engine, error) {
 	return &Engine{cfg: cfg}, nil
 }
 
-// maxTries bounds how often one decision is made anew after losing a race.
-const maxTries = 100
+// maxTries bounds how often one decision is made anew after losing a race, maxRounds how many batches of one schedule a call of Decide goes through: what
+// is left then stays due, so that one long backlog does not hold up others.
+const (
+	maxTries  = 100
+	maxRounds = 10
+)
 
 // Decided is what Decide found and did for one schedule.
 type Decided struct {
@@ -77,7 +81,7 @@ type Decided struct {
 	Err      error
 }
 
-// Decide settles everything that is due for the schedules now, in batches, until none has more to decide. Answers are in the order of refs. A lost race is
+// Decide settles what is due for the schedules now, in batches, until none has more to decide or it has gone on for long; what is left stays due. Answers are in the order of refs. A lost race is
 // not an error: the winner's state is read and decided on.
 func (e *Engine) Decide(ctx context.Context, refs ...schedules.Ref) []Decided {
 	out := make([]Decided, len(refs))
@@ -87,6 +91,7 @@ func (e *Engine) Decide(ctx context.Context, refs ...schedules.Ref) []Decided {
 	for i := range todo {
 		todo[i] = i
 	}
+	rounds := make([]int, len(refs))
 	for try := 0; len(todo) > 0; try++ {
 		batch := make([]schedules.Ref, len(todo))
 		for i, at := range todo {
@@ -124,7 +129,7 @@ func (e *Engine) Decide(ctx context.Context, refs ...schedules.Ref) []Decided {
 			case err == nil:
 				out[at].Schedule = changes[i].Schedule
 				heard.add(changes[i].Warnings)
-				if changes[i].More {
+				if rounds[at]++; changes[i].More && rounds[at] < maxRounds {
 					again = append(again, at)
 				}
 			case (errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrClock)) && try < maxTries:
