@@ -23,6 +23,8 @@ type held struct {
 	lost    chan struct{} // closed: the store says that the run is not ours any more
 	over    chan struct{} // closed: the code has returned or was left behind, only the outcome is to be recorded
 
+	flushing sync.Mutex // held while events are handed over, so that they stay in order
+
 	mu      sync.Mutex
 	renewed time.Time // when the last good heartbeat (or the claim) was sent
 	isLost  bool
@@ -197,6 +199,8 @@ func (h *held) emit(e schedules.Event) {
 
 // flush hands waiting events to the store. Those it does not take wait on.
 func (w *Worker) flush(ctx context.Context, h *held) {
+	h.flushing.Lock()
+	defer h.flushing.Unlock()
 	h.mu.Lock()
 	events, dropped := h.events, h.dropped
 	h.events, h.dropped = nil, 0
