@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/pyworkflow-go/pyworkflow/schedules"
 )
@@ -21,6 +22,8 @@ type Execution struct {
 	Record func(ctx context.Context, s schedules.Step) error
 	// LastResult gives the result of the schedule's previous successful run; false when there is none.
 	LastResult func(ctx context.Context) (json.RawMessage, bool, error)
+	// Now is the clock for the times of steps; nil: the host's.
+	Now func() time.Time
 	// Emit adds to the run's events. It must not block.
 	Emit func(e schedules.Event)
 	// Log is where the run's log lines go besides its events; nil discards.
@@ -57,6 +60,9 @@ func (a *App) Execute(ctx context.Context, e Execution) (schedules.Outcome, erro
 	}
 	inner, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	if e.Now == nil {
+		e.Now = func() time.Time { return time.Now().UTC() }
+	}
 	x := &execution{e: e, logger: newRunLogger(e), cancel: cancel, steps: make(map[string]schedules.Step, len(e.Steps)),
 		calls: make(map[string]int), flying: make(map[string]bool)}
 	for _, s := range e.Steps {

@@ -180,7 +180,7 @@ func (x *execution) endStep(c *stepCall) {
 
 // execStep makes attempts until one succeeds, none is left or ctx is cancelled, and records them.
 func (x *execution) execStep(ctx context.Context, c *stepCall, o stepOptions, fn func(context.Context) (json.RawMessage, error)) error {
-	s := schedules.Step{Name: c.name, Key: c.key, Attempt: 1, StartedAt: time.Now().UTC()}
+	s := schedules.Step{Name: c.name, Key: c.key, Attempt: 1, StartedAt: x.e.Now()}
 	if c.was.Status == schedules.RunRunning || c.was.Status == schedules.RunRetrying { // its worker died, or its attempt of the run ended: go on counting
 		s.Attempt, s.StartedAt = c.was.Attempt, c.was.StartedAt
 	}
@@ -194,7 +194,7 @@ func (x *execution) execStep(ctx context.Context, c *stepCall, o stepOptions, fn
 		}
 		began := time.Now()
 		raw, err := attemptStep(ctx, o.timeout, fn)
-		s.EndedAt = time.Now().UTC()
+		s.EndedAt = x.e.Now()
 		if err == nil {
 			s.Status, s.Result, s.Error = schedules.RunCompleted, raw, nil
 			if err := x.record(ctx, s); err != nil {
@@ -269,7 +269,7 @@ func (x *execution) record(ctx context.Context, s schedules.Step) error {
 
 func (x *execution) event(level, message string) {
 	if x.e.Emit != nil {
-		x.e.Emit(schedules.Event{At: time.Now().UTC(), Kind: "step", Level: level, Message: shorten(message, maxMessage)})
+		x.e.Emit(schedules.Event{At: x.e.Now(), Kind: "step", Level: level, Message: shorten(message, maxMessage)})
 	}
 }
 

@@ -106,7 +106,8 @@ func pause(try int, stop <-chan struct{}) bool {
 func (w *Worker) attempt(run schedules.Run) {
 	info, _ := w.cfg.App.Workflow(run.Workflow)
 	now := time.Now()
-	h := &held{run: run, options: info.Options, began: now, renewed: now, lost: make(chan struct{}), over: make(chan struct{})}
+	h := &held{run: run, options: info.Options, began: now, renewed: now, lost: make(chan struct{}), over: make(chan struct{}),
+		now: func() time.Time { return w.cfg.Store.Estimate().UTC().Truncate(time.Millisecond) }}
 	if run.Options != nil {
 		h.options = *run.Options
 	}
@@ -122,7 +123,7 @@ func (w *Worker) attempt(run schedules.Run) {
 	}
 	w.cfg.Observer.Claimed(run)
 	w.log.Debug("run claimed", "run_id", run.ID, "workflow", run.Workflow, "attempt", run.Attempt, "dispatch", run.Dispatch)
-	h.emit(schedules.Event{At: now.UTC(), Kind: "claimed", Level: "info",
+	h.emit(schedules.Event{Kind: "claimed", Level: "info",
 		Message: fmt.Sprintf("attempt %d begins on worker %s", run.Attempt, w.cfg.ID), Attrs: map[string]any{"attempt": run.Attempt, "dispatch": run.Dispatch, "worker": w.cfg.ID}})
 
 	o, lost := w.execute(h)
@@ -156,7 +157,7 @@ func (w *Worker) execute(h *held) (o schedules.Outcome, lost bool) {
 			Message: "the workflow ended its goroutine with runtime.Goexit"}}
 		defer func() { done <- out }()
 		var err error
-		out, err = w.cfg.App.Execute(ctx, pyworkflow.Execution{Run: h.run, Steps: steps, Log: w.cfg.Log, Emit: h.emit,
+		out, err = w.cfg.App.Execute(ctx, pyworkflow.Execution{Run: h.run, Steps: steps, Log: w.cfg.Log, Emit: h.emit, Now: h.now,
 			Record:     func(ctx context.Context, s schedules.Step) error { return w.recordStep(ctx, h, s) },
 			LastResult: func(ctx context.Context) (json.RawMessage, bool, error) { return w.lastResult(ctx, h.run) },
 		})
@@ -221,7 +222,7 @@ func (w *Worker) abandon(h *held, cause error, done <-chan schedules.Outcome) {
 	w.zombies.Add(1)
 	w.log.Warn("code ignores its cancelled context; its slot is freed, its goroutine goes on", "run_id", h.run.ID, "workflow", h.run.Workflow,
 		"cause", cause, "abandoned", w.zombies.Load())
-	h.emit(schedules.Event{At: time.Now().UTC(), Kind: "abandoned", Level: "warn", Message: "the code ignores its cancelled context; the worker goes on without it"})
+	h.emit(schedules.Event{Kind: "abandoned", Level: "warn", Message: "the code ignores its cancelled context; the worker goes on without it"})
 	w.cfg.Observer.Abandoned(h.run)
 	go func() {
 		<-done

@@ -20,6 +20,7 @@ type held struct {
 	began   time.Time
 	ctx     context.Context // of the attempt
 	abort   context.CancelCauseFunc
+	now     func() time.Time // the store's clock, in whole milliseconds
 	lost    chan struct{} // closed: the store says that the run is not ours any more
 	over    chan struct{} // closed: the code has returned or was left behind, only the outcome is to be recorded
 
@@ -178,7 +179,7 @@ func (w *Worker) warnLong(runs []*held) {
 		if first {
 			const text = "run without a time limit lasts long; a timeout on the workflow would end it"
 			w.log.Warn(text, "run_id", h.run.ID, "workflow", h.run.Workflow, "schedule_id", h.run.ScheduleID, "running", LongRun)
-			h.emit(schedules.Event{At: time.Now().UTC(), Kind: "long", Level: "warn", Message: text})
+			h.emit(schedules.Event{Kind: "long", Level: "warn", Message: text})
 		}
 	}
 }
@@ -186,8 +187,9 @@ func (w *Worker) warnLong(runs []*held) {
 // maxEvents is how many events of a run wait for the store at most, as many as the store keeps.
 const maxEvents = 1000
 
-// emit adds an event to those that wait for the store; the oldest make room.
+// emit adds an event, as of now by the store's clock, to those that wait for the store; the oldest make room.
 func (h *held) emit(e schedules.Event) {
+	e.At = h.now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.events) >= maxEvents {

@@ -22,6 +22,8 @@ import (
 type Store interface {
 	store.Runs
 	store.Registry
+	// Estimate is the store's clock, for the times of steps and events.
+	Estimate() time.Time
 	// Load is asked for a schedule's last success.
 	Load(ctx context.Context, refs ...schedules.Ref) ([]store.Loaded, time.Time, error)
 }
