@@ -21,8 +21,8 @@ type held struct {
 	ctx     context.Context // of the attempt
 	abort   context.CancelCauseFunc
 	now     func() time.Time // the store's clock, in whole milliseconds
-	lost    chan struct{} // closed: the store says that the run is not ours any more
-	over    chan struct{} // closed: the code has returned or was left behind, only the outcome is to be recorded
+	lost    chan struct{}    // closed: the store says that the run is not ours any more
+	over    chan struct{}    // closed: the code has returned or was left behind, only the outcome is to be recorded
 
 	flushing sync.Mutex // held while events are handed over, so that they stay in order
 
