@@ -63,7 +63,10 @@ func TestScripts(t *testing.T) {
 			env.Setenv("REPO", filepath.ToSlash(repo))
 			env.Setenv("GOCACHE", cache)
 			env.Setenv("GOMODCACHE", modules)
+			env.Setenv("GOPROXY", "off") // all it takes is in the module cache, since this package is built from it
 			env.Setenv("HOME", env.WorkDir)
+			programs, _, _ := strings.Cut(env.Getenv("PATH"), string(os.PathListSeparator))
+			env.Setenv("BIN", programs)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
