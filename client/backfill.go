@@ -135,7 +135,7 @@ func (c *Client) ticksWithRuns(ctx context.Context, s schedules.Schedule, start,
 		}
 		for _, bf := range ahead {
 			for _, span := range bf.Spans {
-				if t.After(bf.Cursor) && !t.Before(span.First) && !t.After(span.Last) {
+				if !t.Before(span.First) && !t.After(span.Last) {
 					return true
 				}
 			}

@@ -57,7 +57,7 @@ func Example_embedded() {
 
 	st, err := sqlitestore.Open(ctx, sqlitestore.Config{Memory: true})
 	check(err)
-	defer st.Close()
+	defer func() { check(st.Close()) }()
 	transport := localtransport.New()
 	eng, err := engine.New(engine.Config{Store: st, Dispatcher: transport})
 	check(err)
@@ -117,7 +117,7 @@ func ExampleClient_DueSchedules() {
 	}
 	st, err := sqlitestore.Open(ctx, sqlitestore.Config{Memory: true, Clock: clock})
 	check(err)
-	defer st.Close()
+	defer func() { check(st.Close()) }()
 	c, err := client.New(client.Config{Store: st, App: minuteApp()})
 	check(err)
 	s, err := c.CreateSchedule(ctx, client.CreateRequest{ID: "local_minute_schedule", Workflow: "minute_task",

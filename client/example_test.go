@@ -24,11 +24,11 @@ func ExampleNew() {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "example")
 	check(err)
-	defer os.RemoveAll(dir)
+	defer func() { check(os.RemoveAll(dir)) }()
 
 	st, err := sqlitestore.Open(ctx, sqlitestore.Config{Dir: filepath.Join(dir, "workflow_data")})
 	check(err)
-	defer st.Close()
+	defer func() { check(st.Close()) }()
 	eng, err := engine.New(engine.Config{Store: st, Dispatcher: localtransport.New()}) // the local runtime
 	check(err)
 	c, err := client.New(client.Config{Store: st, Engine: eng})
@@ -43,7 +43,7 @@ func ExampleNew() {
 // Records on Redis, runs executed by any number of workers.
 func ExampleNew_redis() {
 	rdb := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
-	defer rdb.Close()
+	defer func() { check(rdb.Close()) }()
 	st, err := redisstore.New(rdb, redisstore.Config{Namespace: "default"})
 	check(err)
 	transport, err := asynqtransport.New(asynqtransport.Config{Client: rdb, Namespace: "default"}) // the distributed runtime
