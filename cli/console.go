@@ -20,7 +20,8 @@ type console struct {
 	here bool // runs are executed in this process, so that they start when they are claimed
 
 	lines chan line
-	done  chan struct{}
+	quit  chan struct{} // closed: print what is there and end
+	done  chan struct{} // closed: ended
 
 	mu   sync.Mutex
 	lost int
@@ -39,19 +40,34 @@ type line struct {
 }
 
 func (p *program) newConsole(here bool) *console {
-	c := &console{out: p.stdout, json: p.global.Output == "json", here: here, lines: make(chan line, 4096), done: make(chan struct{})}
-	go func() {
-		defer close(c.done)
-		for l := range c.lines {
-			c.print(l)
-		}
-	}()
+	c := &console{out: p.stdout, json: p.global.Output == "json", here: here, lines: make(chan line, 4096), quit: make(chan struct{}), done: make(chan struct{})}
+	go c.run()
 	return c
 }
 
-// close prints what is left. Nothing may be told afterwards.
+func (c *console) run() {
+	defer close(c.done)
+	for {
+		select {
+		case l := <-c.lines:
+			c.print(l)
+			continue
+		default:
+		}
+		select {
+		case l := <-c.lines:
+			c.print(l)
+		case <-c.quit:
+			if len(c.lines) == 0 {
+				return
+			}
+		}
+	}
+}
+
+// close prints what is left. What is told afterwards, by code that was left behind, is lost.
 func (c *console) close() {
-	close(c.lines)
+	close(c.quit)
 	<-c.done
 }
 

@@ -45,6 +45,20 @@ func TestRedisLostAndBack(t *testing.T) {
 	}
 }
 
+// TestRedisThatDoesNotAnswer: a frozen server keeps its connections open and says nothing.
+func TestRedisThatDoesNotAnswer(t *testing.T) {
+	server := redistest.Start(t)
+	server.Pause()
+	defer server.Resume()
+	began := time.Now()
+	for _, args := range [][]string{{"schedules", "list"}, {"worker", "run"}} {
+		refused(t, runCommand(t, &program{}, append([]string{"--redis-url", server.URL()}, args...)...), 1, []string{"cannot use redis at " + server.URL(), "no answer within 2s"})
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("two commands took %s", took)
+	}
+}
+
 // gapless reports whether the nominal times, the newest first, are a second apart each.
 func gapless(t *testing.T, lines []string) bool {
 	t.Helper()

@@ -115,7 +115,7 @@ func newSchedulesAct(p *program, verb, shortText, long string, noted bool) *cobr
 				return err
 			}
 			return p.withClient(cmd, changes, func(c *client.Client) error {
-				ids, err := many.ids(cmd.Context(), c, args, verb)
+				ids, err := many.ids(cmd.Context(), p, c, args, verb)
 				if err != nil {
 					return err
 				}
@@ -225,7 +225,7 @@ func (m *manySchedules) check(cmd *cobra.Command, args []string) error {
 }
 
 // ids are those named, or those of all schedules that match and that the act has something to do for.
-func (m *manySchedules) ids(ctx context.Context, c *client.Client, args []string, verb string) ([]string, error) {
+func (m *manySchedules) ids(ctx context.Context, p *program, c *client.Client, args []string, verb string) ([]string, error) {
 	if len(args) > 0 {
 		var ids []string
 		for _, id := range args {
@@ -236,18 +236,24 @@ func (m *manySchedules) ids(ctx context.Context, c *client.Client, args []string
 		return ids, nil
 	}
 	var ids []string
+	declared := 0
 	for s, err := range c.Schedules(ctx, client.ScheduleFilter{Workflow: m.workflow}) {
 		if err != nil {
 			return nil, err
 		}
 		switch {
+		case verb == "delete" && s.Origin != "":
+			declared++
+			continue
 		case verb == "pause" && s.Status == schedules.StatusPaused,
 			verb == "resume" && s.Status != schedules.StatusPaused,
-			verb == "delete" && s.Origin != "",
 			verb == "reset" && len(s.Overridden) == 0:
 			continue
 		}
 		ids = append(ids, s.ScheduleID)
+	}
+	if declared > 0 {
+		p.note("%d declared in code stay: pause them, or take them out of the code", declared)
 	}
 	return ids, nil
 }
