@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
 
 	"github.com/pyworkflow-go/pyworkflow"
 	"github.com/pyworkflow-go/pyworkflow/examples/lab"
@@ -24,10 +25,22 @@ import (
 
 // TestMain makes two programs for scripts: pyworkflow, without workflows, and app, with those of the lab and one that is declared with a schedule.
 func TestMain(m *testing.M) {
-	testscript.Main(redistest.Main(m), map[string]func(){
+	testscript.Main(leakFree{redistest.Main(m)}, map[string]func(){
 		"pyworkflow": func() { os.Exit(Main(nil)) },
 		"app":        func() { os.Exit(Main(registerTest)) },
 	})
+}
+
+// leakFree fails when goroutines are left over.
+type leakFree struct{ tests redistest.Runner }
+
+func (l leakFree) Run() int {
+	code := l.tests.Run()
+	if err := goleak.Find(); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
 }
 
 func registerTest(app *pyworkflow.App) error {
