@@ -111,7 +111,7 @@ func (r *Run) Ref() Ref { return Ref{ID: r.ScheduleID, Incarnation: r.Incarnatio
 // Step is a recorded part of a run.
 type Step struct {
 	Name      string          `json:"name"`
-	Key       string          `json:"key"`     // name and call number ("fetch#1"), or the caller's own
+	Key       string          `json:"key"`     // name and call number ("fetch#1"), or name and the caller's own ("fetch:item-7")
 	Status    RunStatus       `json:"status"`  // RunRunning, RunRetrying, RunCompleted or RunFailed
 	Attempt   int             `json:"attempt"` // 1 + failed attempts
 	StartedAt time.Time       `json:"started_at"`

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -434,7 +435,10 @@ func testListenEnds(h *harness) {
 	go func() { done <- h.Listen(ctx, func(store.Wake) {}) }()
 	cancel()
 	select {
-	case <-done:
+	case err := <-done:
+		if err != nil && !errors.Is(err, context.Canceled) {
+			h.t.Errorf("Listen ends with %v", err)
+		}
 	case <-time.After(20 * time.Second):
 		h.t.Fatal("Listen goes on after its context has ended")
 	}
