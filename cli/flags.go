@@ -15,7 +15,7 @@ import (
 	"github.com/pyworkflow-go/pyworkflow/schedules"
 )
 
-// timeValue is a flag that takes an RFC 3339 time. With ago it takes a length of time before now, too.
+// timeValue is a flag that takes an RFC 3339 time, or nothing for none. With ago it takes a length of time before now, too.
 type timeValue struct {
 	at  *time.Time
 	ago func() time.Time // nil: RFC 3339 only
@@ -31,6 +31,10 @@ func (v timeValue) String() string {
 func (v timeValue) Type() string { return "time" }
 
 func (v timeValue) Set(text string) error {
+	if text == "" {
+		*v.at = time.Time{}
+		return nil
+	}
 	at, err := time.Parse(time.RFC3339, text)
 	if err == nil {
 		*v.at = at.UTC()
