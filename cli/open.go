@@ -11,12 +11,12 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
 	"github.com/spf13/cobra"
 
 	"github.com/pyworkflow-go/pyworkflow/cli/config"
 	"github.com/pyworkflow-go/pyworkflow/client"
 	"github.com/pyworkflow-go/pyworkflow/engine"
+	"github.com/pyworkflow-go/pyworkflow/internal/redisurl"
 	"github.com/pyworkflow-go/pyworkflow/store"
 	"github.com/pyworkflow-go/pyworkflow/store/redisstore"
 	"github.com/pyworkflow-go/pyworkflow/store/sqlitestore"
@@ -150,22 +150,19 @@ func (l redisLog) Printf(ctx context.Context, format string, args ...any) {
 }
 
 // dialRedis makes a client; it connects when it is used. A timeout of 0 is what the URL says, or the default.
-func dialRedis(target *config.RedisTarget, timeout time.Duration) redis.UniversalClient {
-	opts := *target.Options
-	opts.ContextTimeoutEnabled = true
-	opts.DialerRetries = 1
-	opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	if opts.DialTimeout == 0 {
-		opts.DialTimeout = reachTimeout
-	}
-	if timeout > 0 {
-		opts.DialTimeout, opts.ReadTimeout, opts.WriteTimeout, opts.MaxRetries = timeout, timeout, timeout, -1
-	}
-	return redis.NewUniversalClient(&opts)
+func dialRedis(target *redisurl.Target, timeout time.Duration) redis.UniversalClient {
+	return target.Client(func(opts *redis.UniversalOptions) {
+		if opts.DialTimeout == 0 {
+			opts.DialTimeout = reachTimeout
+		}
+		if timeout > 0 {
+			opts.DialTimeout, opts.ReadTimeout, opts.WriteTimeout, opts.MaxRetries = timeout, timeout, timeout, -1
+		}
+	})
 }
 
 // unreachable is the line for a Redis that does not answer.
-func unreachable(target *config.RedisTarget, err error) error {
+func unreachable(target *redisurl.Target, err error) error {
 	var why string
 	var op *net.OpError
 	var dns *net.DNSError
@@ -188,7 +185,7 @@ func (p *program) refuseSplit(ctx context.Context) error {
 	if url == "" {
 		url = config.DefaultRedisURL
 	}
-	target, err := config.ParseRedisURL(url)
+	target, err := redisurl.Parse(url)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/spf13/pflag"
+
+	"github.com/pyworkflow-go/pyworkflow/internal/redisurl"
 )
 
 // Runtime says where runs execute.
@@ -32,7 +34,7 @@ type Storage struct {
 	// Path is the embedded database's folder; empty for Redis.
 	Path string
 	// Redis is the server; nil for SQLite.
-	Redis *RedisTarget
+	Redis *redisurl.Target
 	// ByDefault reports that nobody asked for this kind: no flag, variable or file named a storage, its path, a runtime or a
 	// Redis URL.
 	ByDefault bool
@@ -48,7 +50,7 @@ func (s Storage) String() string {
 
 // Defaults of the global flags.
 const (
-	DefaultRedisURL    = "redis://localhost:6379/0"
+	DefaultRedisURL    = redisurl.Default
 	DefaultStoragePath = "./workflow_data"
 	DefaultNamespace   = "default"
 )
@@ -99,12 +101,12 @@ func ChooseForWorker(s *Settings) (Runtime, Storage, error) { return choose(s, t
 func choose(s *Settings, worker bool) (Runtime, Storage, error) {
 	fail := func(err error) (Runtime, Storage, error) { return "", Storage{}, err }
 
-	var target *RedisTarget
+	var target *redisurl.Target
 	url, urlGiven := s.Lookup("redis-url")
 	urlGiven = urlGiven && url.Value != ""
 	if urlGiven {
 		var err error
-		if target, err = ParseRedisURL(url.Value); err != nil {
+		if target, err = redisurl.Parse(url.Value); err != nil {
 			return fail(Usagef("%s: %v", url.where(), err))
 		}
 	}
@@ -150,7 +152,7 @@ func choose(s *Settings, worker bool) (Runtime, Storage, error) {
 	}
 	if target == nil {
 		var err error
-		if target, err = ParseRedisURL(DefaultRedisURL); err != nil {
+		if target, err = redisurl.Parse(DefaultRedisURL); err != nil {
 			return fail(fmt.Errorf("default Redis URL: %w", err))
 		}
 		s.setDefault("redis-url", DefaultRedisURL, "")

@@ -8,8 +8,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/pflag"
+
+	"github.com/pyworkflow-go/pyworkflow/internal/redisurl"
 )
 
 // EnvPrefix begins the name of every environment variable that is a setting.
@@ -248,7 +251,7 @@ func reason(f *pflag.Flag, kind Kind, err error) string {
 
 // oneLine quotes a value that would break an error's line or dress the terminal.
 func oneLine(value string) string {
-	if hasControl(value) {
+	if strings.ContainsFunc(value, unicode.IsControl) {
 		return strconv.Quote(value)
 	}
 	return value
@@ -259,9 +262,9 @@ func mask(kind Kind, value string) string {
 	case value == "":
 		return ""
 	case kind == URL:
-		return MaskURL(value)
+		return redisurl.Mask(value)
 	case kind == Secret:
-		return masked
+		return "***"
 	default:
 		return value
 	}

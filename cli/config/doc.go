@@ -10,7 +10,7 @@
 // Environment and file are put through the flag's own pflag.Value, so a value is judged in one place, wherever it comes
 // from, and a wrong one is reported with the place it was found at. Every setting remembers where its value came from.
 //
-// Choose applies the rules for --runtime and --storage, and ParseRedisURL turns a Redis URL into what go-redis opens.
+// Choose applies the rules for --runtime and --storage, the Redis URL it takes is read by internal/redisurl.
 //
 // The package opens no store, starts no logger, prints nothing, and never puts a password into an error.
 //

@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/pyworkflow-go/pyworkflow/internal/nearest"
 )
 
 // FileName is the config file's name.
@@ -98,7 +100,7 @@ func parseFile(path string, data []byte, names map[string]bool) (map[string]entr
 		key, node := root.Content[i], root.Content[i+1]
 		name := strings.ReplaceAll(key.Value, "_", "-")
 		if !names[name] {
-			return nil, Usagef("%s:%d: unknown key %q: did you mean %s?", path, key.Line, key.Value, nearest(key.Value, names))
+			return nil, Usagef("%s:%d: unknown key %q: did you mean %s?", path, key.Line, key.Value, nearestKey(key.Value, names))
 		}
 		if first, ok := entries[name]; ok {
 			return nil, Usagef("%s:%d: key %q is already set in line %d: keep one", path, key.Line, key.Value, first.line)
@@ -150,35 +152,14 @@ func text(node *yaml.Node) (string, bool) {
 	}
 }
 
-// nearest returns the key that takes the fewest edits to reach from a mistyped one.
-func nearest(key string, names map[string]bool) string {
+// nearestKey returns the key that takes the fewest edits to reach from a mistyped one.
+func nearestKey(key string, names map[string]bool) string {
 	key = strings.ToLower(Key(key))
 	best, least := "", -1
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		if d := edits(key, Key(name)); least < 0 || d < least {
+		if d := nearest.Edits(key, Key(name)); least < 0 || d < least {
 			best, least = Key(name), d
 		}
 	}
 	return best
-}
-
-// edits is the Levenshtein distance.
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -58,6 +58,8 @@ var table = []room{
 	{"test", []string{"*"}, []string{"*"}, ""},
 	{"internal/nearest", nil, nil,
 		"everybody may import it, so it imports nobody"},
+	{"internal/redisurl", nil, []string{"*"},
+		"it reads a URL for whoever connects to Redis, and knows nothing else"},
 	{"internal/redistest", nil, nil,
 		"it is a helper of everybody's tests"},
 	{"internal/housetest", nil, nil,
@@ -68,7 +70,7 @@ var table = []room{
 var kept = []string{"store/storetest", "internal/redistest", "internal/housetest", "workflowtest", "cmd", "examples", "bench", "test"}
 
 // open are the rooms that every room's code may import: small, pure, and without imports of ours.
-var open = []string{"internal/nearest"}
+var open = []string{"internal/nearest", "internal/redisurl"}
 
 // pureBans are what package schedules may not import, exactly or below, with the reason.
 var pureBans = map[string]string{

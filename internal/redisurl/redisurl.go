@@ -1,4 +1,6 @@
-package config
+// Package redisurl reads the URL of a Redis: what a single server, a sentinel-watched one and a cluster are named by, on the command line and
+// in programs. It connects to nothing, and what it prints never holds a password.
+package redisurl
 
 import (
 	"cmp"
@@ -15,23 +17,40 @@ import (
 	"unicode"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// RedisTarget is a Redis to connect to: redis.NewUniversalClient(target.Options) opens a single server, a sentinel-watched
+// Default is the Redis on this host.
+const Default = "redis://localhost:6379/0"
+
+// Target is a Redis to connect to: redis.NewUniversalClient(target.Options) opens a single server, a sentinel-watched
 // one or a cluster, whichever the URL named. It prints and logs as its URL with the password masked.
-type RedisTarget struct {
+type Target struct {
 	// Options hold the password: don't print them.
 	Options *redis.UniversalOptions
 	shown   string
 }
 
+// Client makes a client; it connects when it is used. It heeds the deadlines of contexts, dials once a try, and leaves repeating to its caller's
+// configuration of retries.
+func (t *Target) Client(change ...func(*redis.UniversalOptions)) redis.UniversalClient {
+	opts := *t.Options
+	opts.ContextTimeoutEnabled = true
+	opts.DialerRetries = 1
+	opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	for _, f := range change {
+		f(&opts)
+	}
+	return redis.NewUniversalClient(&opts)
+}
+
 // String returns the URL with its password masked.
-func (t *RedisTarget) String() string { return t.shown }
+func (t *Target) String() string { return t.shown }
 
 // LogValue returns the URL with its password masked.
-func (t *RedisTarget) LogValue() slog.Value { return slog.StringValue(t.shown) }
+func (t *Target) LogValue() slog.Value { return slog.StringValue(t.shown) }
 
-// ParseRedisURL reads one of
+// Parse reads one of
 //
 //	redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]                             one server; rediss:// with TLS
 //	redis-sentinel://[[USER]:PASSWORD@]HOST[:PORT][,HOST…]/MASTER[/DB]     the master that sentinels name; rediss-sentinel:// with TLS
@@ -42,15 +61,15 @@ func (t *RedisTarget) LogValue() slog.Value { return slog.StringValue(t.shown) }
 // master_name, too. Other parameters are go-redis's (dial_timeout, pool_size, …), except those that let reads go to replicas,
 // which lag behind; with TLS, skip_verify=true accepts any certificate. Special characters in user and password must be
 // percent-encoded. Errors carry the URL masked, never the password.
-func ParseRedisURL(raw string) (*RedisTarget, error) {
-	opt, err := parseRedisURL(raw)
+func Parse(raw string) (*Target, error) {
+	opt, err := parse(raw)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", MaskURL(raw), err)
+		return nil, fmt.Errorf("%s: %w", Mask(raw), err)
 	}
-	return &RedisTarget{Options: opt, shown: MaskURL(raw)}, nil
+	return &Target{Options: opt, shown: Mask(raw)}, nil
 }
 
-func parseRedisURL(raw string) (*redis.UniversalOptions, error) {
+func parse(raw string) (*redis.UniversalOptions, error) {
 	p, err := splitURL(raw)
 	if err != nil {
 		return nil, err
@@ -220,7 +239,7 @@ type urlParts struct {
 func splitURL(raw string) (*urlParts, error) {
 	scheme, rest, ok := strings.Cut(raw, "://")
 	if !ok {
-		return nil, errors.New("must be a URL such as " + DefaultRedisURL)
+		return nil, errors.New("must be a URL such as " + Default)
 	}
 	if hasControl(raw) {
 		return nil, errors.New("holds a control character, such as a line break")
@@ -300,9 +319,9 @@ func copyFields(dst *redis.UniversalOptions, src any) {
 
 const masked = "***"
 
-// MaskURL returns a URL with its password and every parameter whose name speaks of a secret as ***. What it can't take apart for
+// Mask returns a URL with its password and every parameter whose name speaks of a secret as ***. What it can't take apart for
 // certain it masks from the scheme on.
-func MaskURL(raw string) string {
+func Mask(raw string) string {
 	if raw == "" {
 		return ""
 	}

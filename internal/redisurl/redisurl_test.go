@@ -1,4 +1,4 @@
-package config
+package redisurl
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-func TestParseRedisURL(t *testing.T) {
+func TestParse(t *testing.T) {
 	for _, test := range []struct {
 		url  string
 		want string // addrs|db|user|password|master|cluster|TLS name
@@ -33,7 +33,7 @@ func TestParseRedisURL(t *testing.T) {
 		{"redis-sentinel://a:1?master=mine", "a:1|0|||mine|false|"},
 		{"rediss-sentinel://a:1/mine", "a:1|0|||mine|false|a"},
 	} {
-		target, err := ParseRedisURL(test.url)
+		target, err := Parse(test.url)
 		if err != nil {
 			t.Errorf("%s: %v", test.url, err)
 			continue
@@ -50,7 +50,7 @@ func TestParseRedisURL(t *testing.T) {
 	}
 }
 
-func TestRedisTargetOpensTheRightClient(t *testing.T) {
+func TestTargetOpensTheRightClient(t *testing.T) {
 	for url, want := range map[string]string{
 		"redis://h:1":                "*redis.Client Redis<h:1 db:0>",
 		"redis-cluster://h:1":        "*redis.ClusterClient",
@@ -58,7 +58,7 @@ func TestRedisTargetOpensTheRightClient(t *testing.T) {
 		"redis-sentinel://a:1/m":     "*redis.Client Redis<FailoverClient db:0>",
 		"redis-sentinel://a,b:1/m/2": "*redis.Client Redis<FailoverClient db:2>",
 	} {
-		target, err := ParseRedisURL(url)
+		target, err := Parse(url)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -78,7 +78,7 @@ func TestRedisTargetOpensTheRightClient(t *testing.T) {
 
 func TestRedisURLParameters(t *testing.T) {
 	for _, scheme := range []string{"rediss://h", "rediss-cluster://h", "rediss-sentinel://h/m"} {
-		target, err := ParseRedisURL(scheme + "?dial_timeout=3s&pool_size=7&client_name=x&skip_verify=true")
+		target, err := Parse(scheme + "?dial_timeout=3s&pool_size=7&client_name=x&skip_verify=true")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -87,7 +87,7 @@ func TestRedisURLParameters(t *testing.T) {
 			t.Errorf("%s: %v %v %q %v", scheme, o.DialTimeout, o.PoolSize, o.ClientName, o.TLSConfig.InsecureSkipVerify)
 		}
 	}
-	target, err := ParseRedisURL("redis-sentinel://me:pw@a/m?sentinel_username=s&sentinel_password=hunter2")
+	target, err := Parse("redis-sentinel://me:pw@a/m?sentinel_username=s&sentinel_password=hunter2")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func TestWrongRedisURLs(t *testing.T) {
 		"redis-cluster://h?read_only=true":  "would read from replicas",
 		"redis-sentinel://h/m?replica_only": "would read from replicas",
 	} {
-		_, err := ParseRedisURL(url)
+		_, err := Parse(url)
 		if err == nil {
 			t.Errorf("%s is accepted", url)
 			continue
@@ -162,7 +162,7 @@ func TestWrongRedisURLs(t *testing.T) {
 	}
 }
 
-func TestMaskURL(t *testing.T) {
+func TestMask(t *testing.T) {
 	for url, want := range map[string]string{
 		"":                                "",
 		"redis://h:1/0":                   "redis://h:1/0",
@@ -177,18 +177,18 @@ func TestMaskURL(t *testing.T) {
 		"redis://pw@h":     "redis://***",
 		"me:pw@h":          "***",
 	} {
-		if got := MaskURL(url); got != want {
-			t.Errorf("MaskURL(%q) = %q, want %q", url, got, want)
+		if got := Mask(url); got != want {
+			t.Errorf("Mask(%q) = %q, want %q", url, got, want)
 		}
 	}
 }
 
-func FuzzParseRedisURL(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	for _, seed := range []string{"redis://", "redis://u:p@h:1/0?x=y", "redis-sentinel://a,b/m/1", "redis-cluster://[::1]:2", "://", "redis://@", "redis://h?%"} {
 		f.Add(seed, "hunter2")
 	}
 	f.Fuzz(func(t *testing.T, raw, password string) {
-		if _, err := ParseRedisURL(raw); err == nil && !strings.Contains(raw, "://") {
+		if _, err := Parse(raw); err == nil && !strings.Contains(raw, "://") {
 			t.Errorf("%q is accepted", raw)
 		}
 		// A password between an unmistakable user and host never shows, however it is spelled.
@@ -197,10 +197,10 @@ func FuzzParseRedisURL(f *testing.F) {
 			return
 		}
 		url := before + password + after
-		if shown := MaskURL(url); strings.Contains(shown, password) {
-			t.Errorf("MaskURL(%q) = %q", url, shown)
+		if shown := Mask(url); strings.Contains(shown, password) {
+			t.Errorf("Mask(%q) = %q", url, shown)
 		}
-		if _, err := ParseRedisURL(url); err != nil && strings.Contains(err.Error(), password) {
+		if _, err := Parse(url); err != nil && strings.Contains(err.Error(), password) {
 			t.Errorf("%q: %v", url, err)
 		}
 	})
