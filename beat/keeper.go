@@ -37,19 +37,9 @@ type KeeperEngine interface {
 	Send(ctx context.Context, msgs ...store.Message)
 }
 
-// TaskState is what a transport knows of a message.
-type TaskState int
-
-// The states of a task in a transport.
-const (
-	TaskGone   TaskState = iota // it does not have it, or has given it up
-	TaskQueued                  // it will hand it to a worker
-	TaskActive                  // it has handed it to a worker that has not finished with it
-)
-
 // Looker looks messages up in the transport; answers are in the order of msgs.
 type Looker interface {
-	Look(ctx context.Context, msgs ...store.Message) ([]TaskState, error)
+	Look(ctx context.Context, msgs ...store.Message) ([]store.MessageState, error)
 }
 
 // KeeperConfig holds a Keeper's parts. Store and Engine are required.

@@ -348,7 +348,7 @@ func TestMessagesLeftInTheOutboxAreSent(t *testing.T) {
 // fakeTransport says what became of tasks.
 type fakeTransport struct {
 	mu    sync.Mutex
-	state TaskState
+	state store.MessageState
 	err   error
 	looks int
 }
@@ -359,11 +359,11 @@ func (f *fakeTransport) looked() int {
 	return f.looks
 }
 
-func (f *fakeTransport) Look(_ context.Context, msgs ...store.Message) ([]TaskState, error) {
+func (f *fakeTransport) Look(_ context.Context, msgs ...store.Message) ([]store.MessageState, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.looks++
-	out := make([]TaskState, len(msgs))
+	out := make([]store.MessageState, len(msgs))
 	for i := range out {
 		out[i] = f.state
 	}
@@ -378,10 +378,10 @@ func TestAPendingRunIsLookedForInTheTransport(t *testing.T) {
 		dispatch int  // after 12 s, and after 20 s
 		later    int
 	}{
-		{name: "queued", tr: &fakeTransport{state: TaskQueued}, dispatch: 1, later: 1},
-		{name: "gone", tr: &fakeTransport{state: TaskGone}, dispatch: 2, later: 2},
-		{name: "gone but unsent", tr: &fakeTransport{state: TaskGone}, unsent: true, dispatch: 1, later: 1},
-		{name: "active without a claim", tr: &fakeTransport{state: TaskActive}, dispatch: 1, later: 2},
+		{name: "queued", tr: &fakeTransport{state: store.MessageQueued}, dispatch: 1, later: 1},
+		{name: "gone", tr: &fakeTransport{state: store.MessageGone}, dispatch: 2, later: 2},
+		{name: "gone but unsent", tr: &fakeTransport{state: store.MessageGone}, unsent: true, dispatch: 1, later: 1},
+		{name: "active without a claim", tr: &fakeTransport{state: store.MessageActive}, dispatch: 1, later: 2},
 		{name: "no answer", tr: &fakeTransport{err: errors.New("no answer")}, dispatch: 1, later: 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -100,7 +100,7 @@ func (k *runKeeper) look(ctx context.Context, due []entry, runs []schedules.Run,
 	}
 	var gone []int
 	for n, i := range at {
-		if verdicts[i] = k.judge(msgs[n], states[n]); verdicts[i] == lookGone && states[n] == TaskGone {
+		if verdicts[i] = k.judge(msgs[n], states[n]); verdicts[i] == lookGone && states[n] == store.MessageGone {
 			gone = append(gone, i)
 		}
 	}
@@ -110,7 +110,7 @@ func (k *runKeeper) look(ctx context.Context, due []entry, runs []schedules.Run,
 
 // judge turns what one look found, and those before it, into a verdict. A task that is active although nobody has claimed the run may be on its way to the
 // claim: only a second look decides.
-func (k *runKeeper) judge(m store.Message, s TaskState) verdict {
+func (k *runKeeper) judge(m store.Message, s store.MessageState) verdict {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := time.Now()
@@ -121,10 +121,10 @@ func (k *runKeeper) judge(m store.Message, s TaskState) verdict {
 	}
 	first, looked := k.looks[m]
 	switch {
-	case s == TaskGone:
+	case s == store.MessageGone:
 		delete(k.looks, m)
 		return lookGone
-	case s == TaskQueued:
+	case s == store.MessageQueued:
 		delete(k.looks, m)
 		return lookFine
 	case !looked:

@@ -237,7 +237,7 @@ func TestARunOfADeadWorkerIsRecovered(t *testing.T) {
 // The transport loses a message: its run is found missing and sent anew.
 func TestALostMessageIsSentAnew(t *testing.T) {
 	timeline(t, func(t *testing.T, st store.Store) {
-		p := startProcess(t, "host:1:x", st, parts{keeper: true, worker: true, takes: time.Second, looker: &fakeTransport{state: TaskGone}})
+		p := startProcess(t, "host:1:x", st, parts{keeper: true, worker: true, takes: time.Second, looker: &fakeTransport{state: store.MessageGone}})
 		defer p.stop()
 		p.mu.Lock()
 		p.decline = func(m store.Message) bool { return m.Dispatch == 1 }

@@ -148,7 +148,7 @@ func (x *execution) executing(ctx context.Context, do func(context.Context) erro
 	if err != nil {
 		return err
 	}
-	k, err := beat.NewKeeper(beat.KeeperConfig{Store: x.store, Engine: x.engine, Looker: looker{x.transport}, ID: w.ID(), Log: x.p.log})
+	k, err := beat.NewKeeper(beat.KeeperConfig{Store: x.store, Engine: x.engine, Looker: x.transport, ID: w.ID(), Log: x.p.log})
 	if err != nil {
 		return err
 	}
@@ -166,28 +166,6 @@ func (x *execution) executing(ctx context.Context, do func(context.Context) erro
 		return context.Cause(ctx)
 	})
 	return group.Wait()
-}
-
-// looker lets a keeper look messages up in a transport.
-type looker struct{ transport worker.Transport }
-
-func (l looker) Look(ctx context.Context, msgs ...store.Message) ([]beat.TaskState, error) {
-	states, err := l.transport.Look(ctx, msgs...)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]beat.TaskState, len(states))
-	for i, state := range states {
-		switch state {
-		case worker.MessageQueued:
-			out[i] = beat.TaskQueued
-		case worker.MessageActive:
-			out[i] = beat.TaskActive
-		default:
-			out[i] = beat.TaskGone
-		}
-	}
-	return out, nil
 }
 
 // runFailure is the error of a command that waited for a run that did not complete.

@@ -140,7 +140,7 @@ func (p *program) assemble(s *session, v serving, con *console, running *running
 			return nil, err
 		}
 	}
-	keeper := beat.KeeperConfig{Store: s.store, Engine: s.engine, Looker: looker{s.transport}, PollInterval: min(v.pollInterval, beat.DefaultKeeperInterval), Log: p.log}
+	keeper := beat.KeeperConfig{Store: s.store, Engine: s.engine, Looker: s.transport, PollInterval: min(v.pollInterval, beat.DefaultKeeperInterval), Log: p.log}
 	if local {
 		keeper.SweepAfter = -1 // a command line leaves its runs in the outbox for this process
 	}

@@ -232,6 +232,28 @@ type Message struct {
 	Queue    string `json:"queue"`
 }
 
+// MessageState is what a transport knows of a message.
+type MessageState int
+
+// The states of a message.
+const (
+	MessageGone   MessageState = iota // not known, or put aside for good: dispatch anew
+	MessageQueued                     // waits for a worker
+	MessageActive                     // a worker has received it, or had when it died
+)
+
+// String names the state.
+func (s MessageState) String() string {
+	switch s {
+	case MessageQueued:
+		return "queued"
+	case MessageActive:
+		return "active"
+	default:
+		return "gone"
+	}
+}
+
 // Outbox keeps messages that are to be handed to the transport until they are struck off.
 type Outbox interface {
 	// Unsent reads messages written at or before until, oldest first.

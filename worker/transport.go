@@ -23,27 +23,5 @@ type Transport interface {
 	// Dispatch hands messages over and returns those that were: see engine.Dispatcher.
 	Dispatch(ctx context.Context, msgs []store.Message) (sent []store.Message, err error)
 	// Look says what the transport knows of messages, in their order.
-	Look(ctx context.Context, msgs ...store.Message) ([]MessageState, error)
-}
-
-// MessageState is what a transport knows of a message.
-type MessageState int
-
-// The states of a message.
-const (
-	MessageGone   MessageState = iota // not known, or put aside for good: dispatch anew
-	MessageQueued                     // waits for a worker
-	MessageActive                     // a worker has received it, or had when it died
-)
-
-// String names the state.
-func (s MessageState) String() string {
-	switch s {
-	case MessageQueued:
-		return "queued"
-	case MessageActive:
-		return "active"
-	default:
-		return "gone"
-	}
+	Look(ctx context.Context, msgs ...store.Message) ([]store.MessageState, error)
 }

@@ -204,7 +204,7 @@ func (w *world) keep(ctx context.Context) {
 				}
 				w.changeRun(timer.RunID, func(r schedules.Run, now time.Time) (schedules.RunChange, bool) {
 					state, err := w.tr.Look(ctx, store.Message{RunID: r.ID, Dispatch: r.Dispatch, Queue: r.Queue})
-					return schedules.RunDue(r, err == nil && state[0] == worker.MessageGone, now)
+					return schedules.RunDue(r, err == nil && state[0] == store.MessageGone, now)
 				})
 			}
 			expired, err := w.store.ExpiredLeases(ctx, shard, now, 100)
@@ -271,13 +271,13 @@ func (s *switchboard) Dispatch(ctx context.Context, msgs []store.Message) ([]sto
 	return nil, nil
 }
 
-func (s *switchboard) Look(ctx context.Context, m store.Message) ([]worker.MessageState, error) {
+func (s *switchboard) Look(ctx context.Context, m store.Message) ([]store.MessageState, error) {
 	for _, tr := range s.transports() {
-		if states, err := tr.Look(ctx, m); err != nil || states[0] != worker.MessageGone {
+		if states, err := tr.Look(ctx, m); err != nil || states[0] != store.MessageGone {
 			return states, err
 		}
 	}
-	return []worker.MessageState{worker.MessageGone}, nil
+	return []store.MessageState{store.MessageGone}, nil
 }
 
 // running is a worker that runs.

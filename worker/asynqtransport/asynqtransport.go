@@ -125,8 +125,8 @@ func (t *Transport) enqueue(ctx context.Context, m store.Message) error {
 }
 
 // Look says what asynq knows of messages. An archived one is gone: nobody would take it out of the archive.
-func (t *Transport) Look(_ context.Context, msgs ...store.Message) ([]worker.MessageState, error) {
-	states := make([]worker.MessageState, len(msgs))
+func (t *Transport) Look(_ context.Context, msgs ...store.Message) ([]store.MessageState, error) {
+	states := make([]store.MessageState, len(msgs))
 	for i, err := range each(msgs, func(i int, m store.Message) (err error) {
 		states[i], err = t.look(m)
 		return err
@@ -138,21 +138,21 @@ func (t *Transport) Look(_ context.Context, msgs ...store.Message) ([]worker.Mes
 	return states, nil
 }
 
-func (t *Transport) look(m store.Message) (worker.MessageState, error) {
+func (t *Transport) look(m store.Message) (store.MessageState, error) {
 	info, err := t.inspector.GetTaskInfo(t.queue(m.Queue), taskID(m))
 	switch {
 	case errors.Is(err, asynq.ErrQueueNotFound), errors.Is(err, asynq.ErrTaskNotFound):
-		return worker.MessageGone, nil
+		return store.MessageGone, nil
 	case err != nil:
-		return worker.MessageGone, err
+		return store.MessageGone, err
 	}
 	switch info.State {
 	case asynq.TaskStateActive:
-		return worker.MessageActive, nil
+		return store.MessageActive, nil
 	case asynq.TaskStateArchived, asynq.TaskStateCompleted:
-		return worker.MessageGone, nil
+		return store.MessageGone, nil
 	default:
-		return worker.MessageQueued, nil
+		return store.MessageQueued, nil
 	}
 }
 

@@ -78,7 +78,7 @@ func dispatch(t *testing.T, tr *asynqtransport.Transport, msgs ...store.Message)
 	}
 }
 
-func look(t *testing.T, tr *asynqtransport.Transport, msgs ...store.Message) []worker.MessageState {
+func look(t *testing.T, tr *asynqtransport.Transport, msgs ...store.Message) []store.MessageState {
 	t.Helper()
 	states, err := tr.Look(t.Context(), msgs...)
 	if err != nil {
@@ -128,12 +128,12 @@ func TestMessagesReachAHandler(t *testing.T) {
 	if !slices.Equal(all, want) {
 		t.Errorf("got %v", all)
 	}
-	eventually(t, "asynq forgets what is done", func() bool { return look(t, tr, want[0])[0] == worker.MessageGone })
+	eventually(t, "asynq forgets what is done", func() bool { return look(t, tr, want[0])[0] == store.MessageGone })
 	stop()
 	if len(got) > 0 {
 		t.Errorf("more came: %v", <-got)
 	}
-	if states := look(t, other, msg("default", 999)); states[0] != worker.MessageQueued {
+	if states := look(t, other, msg("default", 999)); states[0] != store.MessageQueued {
 		t.Errorf("the other namespace's message is %s", states[0])
 	}
 	client := server.Client(t)
@@ -179,7 +179,7 @@ func TestDispatchAgainIsHarmless(t *testing.T) {
 	})
 	<-begun
 	dispatch(t, tr, m) // while it is handled
-	if states := look(t, tr, m); states[0] != worker.MessageActive {
+	if states := look(t, tr, m); states[0] != store.MessageActive {
 		t.Errorf("a message that is handled is %s", states[0])
 	}
 	next := m
@@ -196,7 +196,7 @@ func TestDispatchAgainIsHarmless(t *testing.T) {
 func TestLookTellsWhatAsynqKnows(t *testing.T) {
 	server, ns := redistest.Shared(t), redistest.Namespace(t)
 	tr, _ := open(t, server, ns)
-	if states := look(t, tr, msg("default", 1)); states[0] != worker.MessageGone {
+	if states := look(t, tr, msg("default", 1)); states[0] != store.MessageGone {
 		t.Errorf("a message of a queue that never was is %s", states[0])
 	}
 	dispatch(t, tr, msg("default", 1), msg("default", 2))
@@ -205,7 +205,7 @@ func TestLookTellsWhatAsynqKnows(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := look(t, tr, msg("default", 1), msg("default", 2), msg("default", 3))
-	if want := []worker.MessageState{worker.MessageQueued, worker.MessageGone, worker.MessageGone}; !slices.Equal(got, want) {
+	if want := []store.MessageState{store.MessageQueued, store.MessageGone, store.MessageGone}; !slices.Equal(got, want) {
 		t.Errorf("waiting, archived, unknown: %v; want %v", got, want)
 	}
 }
@@ -222,7 +222,7 @@ func TestMessageThatIsNotTakenGoesToAnother(t *testing.T) {
 	dispatch(t, stopping, m)
 	<-refused
 	stop()
-	if states := look(t, stopping, m); states[0] != worker.MessageQueued {
+	if states := look(t, stopping, m); states[0] != store.MessageQueued {
 		t.Errorf("message is %s", states[0])
 	}
 	got := make(chan store.Message, 1)

@@ -19,7 +19,7 @@ import (
 type Transport struct {
 	mu     sync.Mutex
 	queues map[string]*queue
-	states map[key]worker.MessageState
+	states map[key]store.MessageState
 	wake   chan struct{} // holds a token when there may be something new to take
 	ended  bool          // Serve ends or has ended: nobody takes any more
 }
@@ -39,7 +39,7 @@ type queue struct {
 
 // New makes a Transport. Messages may be handed over before Serve is called.
 func New() *Transport {
-	return &Transport{queues: make(map[string]*queue), states: make(map[key]worker.MessageState), wake: make(chan struct{}, 1)}
+	return &Transport{queues: make(map[string]*queue), states: make(map[key]store.MessageState), wake: make(chan struct{}, 1)}
 }
 
 // Dispatch holds messages in memory until a worker takes them; it never blocks. Once Serve's ctx has ended it takes none: they stay in the outbox
@@ -54,7 +54,7 @@ func (t *Transport) Dispatch(_ context.Context, msgs []store.Message) ([]store.M
 		if _, known := t.states[keyOf(m)]; known {
 			continue
 		}
-		t.states[keyOf(m)] = worker.MessageQueued
+		t.states[keyOf(m)] = store.MessageQueued
 		q := t.queue(m.Queue)
 		q.waiting = append(q.waiting, m)
 	}
@@ -79,10 +79,10 @@ func (t *Transport) nudge() {
 }
 
 // Look says which messages this process has.
-func (t *Transport) Look(_ context.Context, msgs ...store.Message) ([]worker.MessageState, error) {
+func (t *Transport) Look(_ context.Context, msgs ...store.Message) ([]store.MessageState, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	states := make([]worker.MessageState, len(msgs))
+	states := make([]store.MessageState, len(msgs))
 	for i, m := range msgs {
 		states[i] = t.states[keyOf(m)]
 	}
@@ -160,7 +160,7 @@ func (t *Transport) next(queues map[string]int) (store.Message, bool) {
 	best.credit -= total
 	m := best.waiting[0]
 	best.waiting = best.waiting[1:]
-	t.states[keyOf(m)] = worker.MessageActive
+	t.states[keyOf(m)] = store.MessageActive
 	return m, true
 }
 
@@ -176,5 +176,5 @@ func (t *Transport) end() {
 	defer t.mu.Unlock()
 	t.ended = true
 	clear(t.queues)
-	maps.DeleteFunc(t.states, func(_ key, s worker.MessageState) bool { return s == worker.MessageQueued })
+	maps.DeleteFunc(t.states, func(_ key, s store.MessageState) bool { return s == store.MessageQueued })
 }

@@ -73,7 +73,7 @@ func (s *served) all() string {
 	return strings.Join(s.got, " ")
 }
 
-func (s *served) look(m store.Message) worker.MessageState {
+func (s *served) look(m store.Message) store.MessageState {
 	s.t.Helper()
 	states, err := s.Look(context.Background(), m)
 	if err != nil {
@@ -91,7 +91,7 @@ func TestMessagesAreKnownWhileTheyLast(t *testing.T) {
 		a, b := msg("q", "a"), msg("q", "b")
 		s := serve(t, nil, 1, a, b, a)
 		synctest.Wait()
-		for m, want := range map[store.Message]worker.MessageState{a: worker.MessageActive, b: worker.MessageQueued, msg("q", "c"): worker.MessageGone} {
+		for m, want := range map[store.Message]store.MessageState{a: store.MessageActive, b: store.MessageQueued, msg("q", "c"): store.MessageGone} {
 			if got := s.look(m); got != want {
 				t.Errorf("%s is %s; want %s", m.RunID, got, want)
 			}
@@ -103,7 +103,7 @@ func TestMessagesAreKnownWhileTheyLast(t *testing.T) {
 		if got := s.all(); got != "a:1 b:1" {
 			t.Errorf("got %s", got)
 		}
-		if got := s.look(a); got != worker.MessageGone {
+		if got := s.look(a); got != store.MessageGone {
 			t.Errorf("a is %s", got)
 		}
 		again := a
@@ -137,11 +137,11 @@ func TestQueuesAreWeighed(t *testing.T) {
 		if got := strings.Fields(s.all()); len(got) != 12 {
 			t.Errorf("got %v", got)
 		}
-		if state := s.look(msg("other", "never")); state != worker.MessageQueued {
+		if state := s.look(msg("other", "never")); state != store.MessageQueued {
 			t.Errorf("a message of a queue that is not served is %s", state)
 		}
 		s.end()
-		if state := s.look(msg("other", "never")); state != worker.MessageGone {
+		if state := s.look(msg("other", "never")); state != store.MessageGone {
 			t.Errorf("after the end it is %s", state)
 		}
 	})
