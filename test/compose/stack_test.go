@@ -42,6 +42,8 @@ func newStack(t *testing.T) *stack {
 
 	s.goImage, s.redisImage = os.Getenv("GO_IMAGE"), os.Getenv("REDIS_IMAGE")
 	s.env = append(os.Environ(), "COMPOSE_PROJECT_NAME="+s.project)
+	// Unoptimized code compiles in half the time.
+	s.env = append(s.env, `GOFLAGS="-gcflags=all=-N -l"`)
 	if s.goImage == "" {
 		s.goImage = s.project + "-go"
 		s.standIn(t, s.goImage, goFiles(t))
