@@ -155,6 +155,8 @@ func pauseOrResume(st State, now time.Time, note *string, to Status) (Change, er
 	if to == StatusActive {
 		d.resume()
 	}
+	d.release()
+	d.runBackfill()
 	return d.done(), nil
 }
 
@@ -169,8 +171,6 @@ func (d *draft) resume() {
 		s.DecidedUntil = later(s.DecidedUntil, d.now)
 		d.setNext(d.after(d.now))
 	}
-	d.release()
-	d.runBackfill()
 }
 
 // Patch changes some fields of a schedule; nil leaves a field as it is.
@@ -235,16 +235,18 @@ func redefine(st State, now time.Time, def Definition) (*draft, error) {
 		st.Timing = nil
 	}
 	d, err := newDraft(st, now)
-	if err != nil || !timed {
-		return d, err
+	if err != nil {
+		return nil, err
 	}
-	s := d.s
-	s.CatchUpStart, s.CatchUpEnd = time.Time{}, time.Time{}
-	s.DecidedUntil = later(s.DecidedUntil, d.now)
-	d.setNext(d.after(d.now))
-	if s.Status == StatusFinished && !s.NextNominal.IsZero() {
-		s.Status = StatusActive
+	if s := d.s; timed {
+		s.CatchUpStart, s.CatchUpEnd = time.Time{}, time.Time{}
+		s.DecidedUntil = later(s.DecidedUntil, d.now)
+		d.setNext(d.after(d.now))
+		if s.Status == StatusFinished && !s.NextNominal.IsZero() {
+			s.Status = StatusActive
+		}
 	}
+	d.runBackfill() // another policy may let more of it start
 	return d, nil
 }
 

@@ -8,28 +8,10 @@ import (
 
 // Decide settles what is due for a schedule now: what is to be dropped or cancelled, the waiting tick whose turn has come, regular ticks,
 // the backfill in progress. It is false when there is nothing to do. At most BatchLimit ticks are decided at a time; Change.More says that more are due.
-func Decide(st State, now time.Time) (Change, bool) {
-	d, err := newDraft(st, now)
-	if err != nil {
-		return Change{}, false
-	}
-	if !d.housekeeping() {
-		return d.done(), true
-	}
-	if st.Schedule.Overlap == OverlapCancelOther {
-		d.decideTicks("") // a tick due now supersedes what waits
-		d.release()
-	} else {
-		d.release()
-		d.decideTicks("")
-	}
-	d.runBackfill()
-	c := d.done()
-	return c, d.touched
-}
+func Decide(st State, now time.Time) (Change, bool) { return Settle(st, now, "") }
 
-// Settle decides what must be decided before an act: what came due before it. It is false when the state is settled. A reason (ReasonPaused,
-// ReasonDeleted) makes the ticks missed with it; without one they are decided as by a beat.
+// Settle decides what must be decided before an act: all that is due before it, as a beat would. It is false when the state is settled. A reason
+// (ReasonPaused, ReasonDeleted) makes the regular ticks that came due missed with it.
 func Settle(st State, now time.Time, reason string) (Change, bool) {
 	d, err := newDraft(st, now)
 	if err != nil {
@@ -38,14 +20,16 @@ func Settle(st State, now time.Time, reason string) (Change, bool) {
 	if !d.housekeeping() {
 		return d.done(), true
 	}
-	if d.s.Status != StatusActive || d.s.NextDue.IsZero() || d.s.NextDue.After(d.now) {
-		return Change{}, false
+	if st.Schedule.Overlap == OverlapCancelOther {
+		d.decideTicks(reason) // a tick due now supersedes what waits
+		d.release()
+	} else {
+		d.release()
+		d.decideTicks(reason)
 	}
-	if reason == "" {
-		return Decide(st, now)
-	}
-	d.decideTicks(reason)
-	return d.done(), true
+	d.runBackfill()
+	c := d.done()
+	return c, d.touched
 }
 
 // draft is a Change in the making.
@@ -84,6 +68,7 @@ func newDraft(st State, now time.Time) (*draft, error) {
 
 // done completes the change with what follows from the rest.
 func (d *draft) done() Change {
+	d.followAnchor()
 	s := d.s
 	if s.Status == StatusActive && s.NextNominal.IsZero() {
 		s.Status = StatusFinished
@@ -156,15 +141,20 @@ func (d *draft) setNext(n time.Time) {
 	d.s.NextNominal, d.s.NextDue = n, d.due(n)
 }
 
-// due is the instant a nominal time is due: with its jitter, never past the next nominal time.
+// due is the instant a nominal time is due: with its jitter, never past the next nominal time, for which an interval's runs are taken to last no time: what
+// they do must not move a delay.
 func (d *draft) due(n time.Time) time.Time {
 	if n.IsZero() || d.s.Spec.Jitter == 0 || (d.t.IsInterval() && d.s.Spec.StartAt.IsZero() && n.Equal(d.s.CreatedAt)) {
 		return n
 	}
-	return n.Add(JitterDelay(d.s.Spec.Jitter, d.s.ID, n, nextNominal(d.s, d.t, n)))
+	next := n.Add(d.t.IntervalDuration())
+	if !d.t.IsInterval() {
+		next, _ = d.t.Next(n)
+	}
+	return n.Add(JitterDelay(d.s.Spec.Jitter, d.s.ID, n, next))
 }
 
-// followAnchor recomputes the next tick of a completion interval, whose anchor moves when a run ends.
+// followAnchor recomputes the next tick of a completion interval, whose anchor moves when a run starts or ends.
 func (d *draft) followAnchor() {
 	if !d.counts() || !d.s.CatchUpStart.IsZero() || (d.s.Status != StatusActive && d.s.Status != StatusPaused) {
 		return
@@ -251,7 +241,7 @@ func (d *draft) fate(t Tick, f Fate) {
 
 // release starts the waiting tick whose turn it is. Regular ticks are held while the schedule is paused.
 func (d *draft) release() {
-	if d.s.Active > 0 || d.s.Status == StatusDeleted {
+	if d.s.Active > 0 || d.s.Status == StatusDeleted || d.doomed() {
 		return
 	}
 	takeRegular := len(d.regular) > 0 && d.s.Status != StatusPaused
@@ -351,8 +341,8 @@ func (d *draft) overlap(t Tick, policy OverlapPolicy, input json.RawMessage) (ru
 	s := d.s
 	if policy == OverlapCancelOther && s.Waiting() > 0 {
 		s.DropBelow, s.DropReason = s.NextSeq, ReasonSuperseded
-		if !d.drop() {
-			d.c.More = true
+		if !d.drop() { // the rest goes first; then the active runs are asked to cancel
+			s.CancelActive, d.c.More = s.Active > 0, true
 			return d.wait(t, input)
 		}
 	}
@@ -413,10 +403,11 @@ func (d *draft) decideTicks(reason string) {
 		d.catchUp(due, more)
 	}
 	s.CatchUpStart, s.CatchUpEnd = time.Time{}, time.Time{}
-	if d.c.More = d.c.More || more; more && d.counts() {
-		s.CatchUpStart, s.CatchUpEnd = start, end // a run started in this batch must not move the rest of it
+	if d.c.More = d.c.More || more; more && d.counts() { // a run started in this batch must not move the rest of it
+		if s.CatchUpStart, s.CatchUpEnd = start, end; start.IsZero() {
+			s.CatchUpStart = s.base()
+		}
 	}
-	d.followAnchor()
 }
 
 func (d *draft) miss(t dueTick, reason string) {

@@ -29,6 +29,7 @@ type world struct {
 	missed    int64 // regular ticks of that fate in the history
 	skipped   int64 // skipped or dropped ones
 	out       bool  // no beat decides
+	slow      bool  // no keeper follows the end of a run: an act may come first
 	gap       bool  // the decided range jumped (resume, update): ticks between were never due
 }
 
@@ -74,6 +75,16 @@ func (w *world) commit(c Change) {
 	}
 	before := w.s
 	w.s = c.Schedule
+	for _, q := range []struct {
+		all []WaitingTick
+		pop int
+	}{{w.regular, c.PopRegular}, {w.manual, c.PopManual}} {
+		for _, tick := range q.all[:q.pop] {
+			if tick.Seq < before.DropBelow && slices.ContainsFunc(c.Start, func(r Run) bool { return r.ID == TickRunID(before.Ref(), tick.Tick) }) {
+				w.fail("tick %s starts though it is to be dropped", tick.Tick.Key())
+			}
+		}
+	}
 	for range c.PopRegular {
 		w.regular = w.regular[1:]
 	}
@@ -332,7 +343,7 @@ func (w *world) change(c RunChange) {
 	}
 	s.Revision++
 	w.invariants(true)
-	if s.WakeOnEnd {
+	if s.WakeOnEnd && !w.slow {
 		w.settle()
 	}
 }
@@ -386,6 +397,8 @@ func (w *world) act(c Change, err error) bool {
 	w.commit(c)
 	if c.More {
 		w.settle()
+	} else if left, more := Decide(w.state(), w.now); more && w.s.Status != StatusActive || more && w.s.NextDue.After(w.now) {
+		w.fail("an act left something to decide, and nobody would: %+v", left)
 	}
 	return true
 }
@@ -431,6 +444,13 @@ func TestModel(t *testing.T) {
 				}
 				o := Outcome{Kind: OutcomeKind(rapid.IntRange(0, 2).Draw(t, "outcome")), Error: &RunError{Message: "m"}}
 				w.change(EndAttempt(r, o, RunOptions{MaxRetries: 1}, w.now, 0.5))
+			},
+			"end, and no keeper sees it yet": func(t *rapid.T) {
+				if r, ok := w.pickRun(t); ok {
+					w.slow = true
+					w.finish(r, Outcome{Kind: OutcomeCompleted})
+					w.slow = false
+				}
 			},
 			"lose": func(t *rapid.T) {
 				if r, ok := w.pickRun(t); ok && r.Status == RunRunning {
@@ -544,6 +564,7 @@ func TestModel(t *testing.T) {
 				w.act(AddBackfill(w.state(), w.now, bf))
 			},
 			"cancel backfill": func(t *rapid.T) {
+				w.settleFor("")
 				if len(w.s.Backfills) == 0 {
 					return
 				}

@@ -116,6 +116,9 @@ func LoseRun(r Run, now time.Time) RunChange {
 
 // ReturnRun decides what becomes of a pending run that reached a worker which lacks its workflow: it comes back after 1 s, doubling to 30 s.
 func ReturnRun(r Run, worker string, now time.Time) RunChange {
+	if !r.CancelAt.IsZero() {
+		return cancelRun(r, now)
+	}
 	wait := time.Second << min(r.Returns, 5)
 	c := toWorker(r, now)
 	c.Run.Returns++
@@ -180,6 +183,9 @@ func change(r Run, now time.Time) RunChange {
 
 // toWorker gives the run its next dispatch: whatever the old one still reports is refused.
 func toWorker(r Run, now time.Time) RunChange {
+	if r.Status == RunRunning { // a worker had the workflow
+		r.Returns = 0
+	}
 	r.Status, r.Token, r.Lease = RunPending, "", time.Time{}
 	r.Dispatch++
 	return change(r, now)
