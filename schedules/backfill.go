@@ -14,7 +14,8 @@ type BackfillRequest struct {
 	End      time.Time // exclusive; zero: now
 	Parallel int       // runs at a time; zero: 1
 	MaxRuns  int       // zero: DefaultMaxRuns
-	// Has, when given, leaves out the nominal times for which it is true: those that have a run.
+	// Has, when given, leaves out the nominal times for which it is true: those that have a run. The next regular tick, which its jitter holds back, is left
+	// out, too: it will have one.
 	Has func(nominal time.Time) bool
 }
 
@@ -69,7 +70,7 @@ func PlanBackfill(st State, now time.Time, req BackfillRequest) (Backfill, []tim
 	var times []time.Time
 	open := false // the last tick seen was taken into the last span
 	for n := range t.Between(bf.Base, bf.Start, bf.End) {
-		if req.Has != nil && req.Has(n) {
+		if req.Has != nil && (req.Has(n) || s.Status == StatusActive && n.Equal(s.NextNominal)) {
 			open = false
 			continue
 		}

@@ -232,3 +232,20 @@ func TestJitterOfACompletionInterval(t *testing.T) {
 		}
 	}
 }
+
+// What --missing-only leaves out: what has a run, will have one, or is about to.
+func TestMissingOnlyLeavesOutTheTickThatJitterHoldsBack(t *testing.T) {
+	w := emptyWorld(midnight)
+	w.t = t
+	spec := Spec{Cron: "0 * * * *", Jitter: Duration(30 * time.Minute)}
+	w.create(Definition{Spec: spec})
+	w.now = w.s.NextDue.Add(-time.Millisecond)
+	if !w.s.NextNominal.Before(w.now) {
+		t.Fatalf("the tick is not delayed: due %s", w.s.NextDue)
+	}
+	req := BackfillRequest{Start: midnight.Add(-2 * time.Hour), Has: func(n time.Time) bool { return n.Before(midnight.Add(-time.Hour)) }}
+	_, times, err := PlanBackfill(w.state(), w.now, req)
+	if want := []time.Time{midnight.Add(-time.Hour)}; err != nil || !slices.Equal(times, want) {
+		t.Errorf("%v, %v; should be %v", times, err, want)
+	}
+}
