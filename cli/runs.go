@@ -210,16 +210,21 @@ it is.`,
 			return p.withClient(cmd, changes, func(c *client.Client) error {
 				done := []client.Run{}
 				var failed []error
-				for _, id := range args {
+				for _, id := range args { // all are asked before any is waited for
 					r, err := c.CancelRun(cmd.Context(), id, reason)
-					if err == nil && wait {
-						r, err = c.WaitRun(cmd.Context(), id)
-					}
 					if err != nil {
 						failed = append(failed, err)
 						continue
 					}
 					done = append(done, r)
+				}
+				for i := 0; wait && i < len(done); i++ {
+					r, err := c.WaitRun(cmd.Context(), done[i].RunID)
+					if err != nil {
+						failed = append(failed, err)
+						continue // shown as it was when it was asked
+					}
+					done[i] = r
 				}
 				if len(done) > 0 {
 					if err := p.printCancelled(len(args) == 1, done); err != nil {

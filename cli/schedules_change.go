@@ -364,7 +364,11 @@ func (p *program) afterTrigger(cmd *cobra.Command, x *execution, res client.Trig
 	if res.Outcome == schedules.FateSkipped {
 		text := fmt.Sprintf("trigger skipped: %s", res.Reason)
 		if res.BlockedBy != "" {
-			text += fmt.Sprintf(", run %s is active; wait for it, or use --overlap buffer_one", res.BlockedBy)
+			remedy := schedules.OverlapBufferOne
+			if res.Reason == schedules.ReasonBufferFull {
+				remedy = schedules.OverlapAllowAll
+			}
+			text += fmt.Sprintf(", run %s is active; wait for it, or use --overlap %s", res.BlockedBy, remedy)
 		}
 		return &exitError{client.CodeSkipped, text}
 	}
