@@ -223,9 +223,6 @@ func (e *Engine) Act(ctx context.Context, ref schedules.Ref, settleAs string, ac
 			if c.Schedule.ID == "" { // nothing to write
 				return st.Schedule, nil
 			}
-			if c.Schedule.ID == "" { // nothing to change
-				return st.Schedule, nil
-			}
 		}
 		if err = e.commit(ctx, []schedules.Change{c})[0]; err == nil {
 			heard.add(c.Warnings)
