@@ -65,6 +65,8 @@ func TestFaults(t *testing.T) {
 		{"examples/lab/a.go", `import ` + ours + `/worker"`, ""},
 		{"client/a.go", `import ` + ours + `/internal/nearest"`, ""},
 		{"internal/nearest/a.go", `import ` + ours + `/schedules"`, "everybody may import it"},
+		{"store/redisstore/a.go", `import ` + ours + `/internal/redisurl"`, ""},
+		{"app.go", `import ` + ours + `/internal/redisurl"`, "stays tiny"},
 		{"beats/a.go", ``, "lies in no room"},
 		{"cli/a.go", `import ` + ours + `/beats"`, "lies in no room"},
 	} {
