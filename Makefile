@@ -15,7 +15,9 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## see a workflow run: the health check example every minute, no Redis needed (Ctrl+C stops)
-	$(GO) run ./cmd/pyworkflow --module ./examples/healthcheck scheduler run
+	@echo "building pyworkflow (the first time takes a minute or two)"
+	@$(GO) build -o bin/pyworkflow ./cmd/pyworkflow
+	@bin/pyworkflow --module ./examples/healthcheck scheduler run
 
 build: ## build the command line into bin/pyworkflow
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/pyworkflow ./cmd/pyworkflow
