@@ -7,15 +7,15 @@ import (
 	"github.com/pyworkflow-go/pyworkflow/schedules"
 )
 
-// timings keeps compiled specs by incarnation and the time of the record's last change, so that a spec is compiled once.
+// timings keeps compiled specs by incarnation, so that a spec is compiled once.
 type timings struct {
 	mu    sync.Mutex
 	known map[schedules.Ref]compiled
 }
 
 type compiled struct {
-	updated int64
-	timing  *schedules.Timing
+	spec   schedules.Spec
+	timing *schedules.Timing
 }
 
 // maxTimings bounds the cache; when it is full it is begun anew.
@@ -24,8 +24,7 @@ const maxTimings = 200_000
 func (c *timings) of(s *schedules.Schedule) (*schedules.Timing, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	updated := s.UpdatedAt.UnixMilli()<<20 + s.Version
-	if got, ok := c.known[s.Ref()]; ok && got.updated == updated {
+	if got, ok := c.known[s.Ref()]; ok && got.spec.Equal(s.Spec) {
 		return got.timing, nil
 	}
 	t, err := schedules.Compile(s.Spec)
@@ -35,6 +34,6 @@ func (c *timings) of(s *schedules.Schedule) (*schedules.Timing, error) {
 	if c.known == nil || len(c.known) >= maxTimings {
 		c.known = make(map[schedules.Ref]compiled)
 	}
-	c.known[s.Ref()] = compiled{updated, t}
+	c.known[s.Ref()] = compiled{s.Spec, t}
 	return t, nil
 }

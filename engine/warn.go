@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/pyworkflow-go/pyworkflow/schedules"
@@ -12,13 +14,25 @@ type warnings []schedules.Warning
 
 func (ws *warnings) add(more []schedules.Warning) {
 	for _, w := range more {
-		if last := len(*ws) - 1; w.Kind == schedules.WarnWindow && last >= 0 && (*ws)[last].Kind == w.Kind && (*ws)[last].Schedule == w.Schedule {
-			(*ws)[last].Count += w.Count
-			(*ws)[last].To = w.To
+		told := slices.IndexFunc(*ws, func(o schedules.Warning) bool {
+			return w.Kind == schedules.WarnWindow && o.Kind == w.Kind && o.Schedule == w.Schedule
+		})
+		if told < 0 {
+			*ws = append(*ws, w)
 			continue
 		}
-		*ws = append(*ws, w)
+		(*ws)[told].Count += w.Count
+		(*ws)[told].To = w.To
 	}
+}
+
+// backfillCommand runs the missed ticks.
+func backfillCommand(w schedules.Warning) string {
+	c := "pyworkflow schedules backfill " + w.Schedule.ID + " --start " + w.From.Format(time.RFC3339Nano) + " --end " + w.To.Format(time.RFC3339Nano)
+	if w.Count > schedules.DefaultMaxRuns {
+		c += " --max-runs " + strconv.Itoa(w.Count)
+	}
+	return c
 }
 
 func (e *Engine) warn(ctx context.Context, ws warnings) {
@@ -31,8 +45,7 @@ func (e *Engine) warn(ctx context.Context, ws warnings) {
 			}
 			e.cfg.Log.Warn("ticks are skipped behind one run", attrs...)
 		case schedules.WarnWindow:
-			e.cfg.Log.Warn("ticks older than the catchup window were missed; to run them: pyworkflow schedules backfill "+w.Schedule.ID+
-				" --start "+w.From.Format(time.RFC3339Nano)+" --end "+w.To.Format(time.RFC3339Nano), "schedule_id", w.Schedule.ID, "missed", w.Count)
+			e.cfg.Log.Warn("ticks older than the catchup window were missed; to run them: "+backfillCommand(w), "schedule_id", w.Schedule.ID, "missed", w.Count)
 		}
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -229,7 +229,7 @@ func set[T any](to *T, from *T) {
 
 // redefine gives the schedule a new definition, already normal.
 func redefine(st State, now time.Time, def Definition) (*draft, error) {
-	timed := !sameSpec(def.Spec, st.Schedule.Spec)
+	timed := !def.Spec.Equal(st.Schedule.Spec)
 	st.Schedule.Definition = def
 	if timed {
 		st.Timing = nil
@@ -349,10 +349,10 @@ type part struct {
 }
 
 // of makes a part of a single field.
-func of[T any](name string, at func(d *Definition) *T) part {
+func of[T comparable](name string, at func(d *Definition) *T) part {
 	return part{
 		name: func(*Definition) string { return name },
-		same: func(a, b *Definition) bool { return reflect.DeepEqual(at(a), at(b)) },
+		same: func(a, b *Definition) bool { return *at(a) == *at(b) },
 		copy: func(to, from *Definition) { *at(to) = *at(from) },
 	}
 }
@@ -363,7 +363,7 @@ var parts = []part{
 		name: func(d *Definition) string { return specField(&d.Spec) },
 		same: func(a, b *Definition) bool {
 			return a.Spec.Cron == b.Spec.Cron && a.Spec.Interval == b.Spec.Interval && a.Spec.IntervalFrom == b.Spec.IntervalFrom &&
-				(len(a.Spec.Calendar) == 0 && len(b.Spec.Calendar) == 0 || reflect.DeepEqual(a.Spec.Calendar, b.Spec.Calendar))
+				slices.Equal(a.Spec.Calendar, b.Spec.Calendar)
 		},
 		copy: func(to, from *Definition) {
 			to.Spec.Cron, to.Spec.Interval, to.Spec.IntervalFrom, to.Spec.Calendar = from.Spec.Cron, from.Spec.Interval, from.Spec.IntervalFrom, from.Spec.Calendar
@@ -401,11 +401,6 @@ func sameDefinition(a, b Definition) bool {
 		}
 	}
 	return true
-}
-
-// sameSpec compares what a definition says about time: everything that decides when ticks are due.
-func sameSpec(a, b Spec) bool {
-	return sameDefinition(Definition{Spec: a}, Definition{Spec: b})
 }
 
 // specField names the field that says which ticks there are.

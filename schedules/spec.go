@@ -139,6 +139,12 @@ func (t *instant) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// Equal reports whether two specs, as Timing.Spec returns them, say the same: same ticks, due at the same instants.
+func (s Spec) Equal(o Spec) bool {
+	return s.Cron == o.Cron && s.Interval == o.Interval && s.IntervalFrom == o.IntervalFrom && slices.Equal(s.Calendar, o.Calendar) &&
+		s.Timezone == o.Timezone && s.StartAt.Equal(o.StartAt) && s.EndAt.Equal(o.EndAt) && s.Jitter == o.Jitter
+}
+
 // withDefaults returns the spec with its defaults filled in.
 func (s Spec) withDefaults() Spec {
 	if s.Timezone == "" {
