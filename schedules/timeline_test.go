@@ -279,35 +279,35 @@ func TestTimelines(t *testing.T) {
 			0s schedule started - 0s
 			10s schedule started - ` + (10*time.Second + JitterDelay(Duration(9*time.Second), "s", midnight.Add(10*time.Second), midnight.Add(20*time.Second)) + time.Second - 1).Truncate(time.Second).String()},
 	} {
-		t.Run(tl.name, func(t *testing.T) {
-			w := emptyWorld(midnight)
-			w.t = t
-			w.create(tl.def)
+		t.Run(tl.name, tl.play)
+	}
+}
+
+// play lets runs last 7 s, with a beat every second.
+func (tl timeline) play(t *testing.T) {
+	w := emptyWorld(midnight)
+	w.t = t
+	w.create(tl.def)
+	w.settle()
+	length := mustDuration(t, tl.end)
+	for !w.now.After(midnight.Add(length)) {
+		w.endRuns(7 * time.Second)
+		if !w.out {
 			w.settle()
-			length, err := time.ParseDuration(tl.end)
-			if err != nil {
-				t.Fatal(err)
+		}
+		for len(tl.acts) > 0 && !midnight.Add(mustDuration(t, tl.acts[0].at)).After(w.now) {
+			do := tl.acts[0].do
+			tl.acts = tl.acts[1:]
+			do(w)
+			if !w.out {
+				w.settle()
 			}
-			for !w.now.After(midnight.Add(length)) {
-				w.endRuns(7 * time.Second)
-				if !w.out {
-					w.settle()
-				}
-				for len(tl.acts) > 0 && !midnight.Add(mustDuration(t, tl.acts[0].at)).After(w.now) {
-					do := tl.acts[0].do
-					tl.acts = tl.acts[1:]
-					do(w)
-					if !w.out {
-						w.settle()
-					}
-				}
-				w.now = w.now.Add(time.Second)
-			}
-			want := strings.Join(strings.Fields(tl.want), " ")
-			if got := strings.Join(strings.Fields(w.history()), " "); got != want {
-				t.Errorf("history:\n%s\nshould be:\n%s", w.history(), strings.ReplaceAll(strings.TrimSpace(tl.want), "\t", ""))
-			}
-		})
+		}
+		w.now = w.now.Add(time.Second)
+	}
+	want := strings.Join(strings.Fields(tl.want), " ")
+	if got := strings.Join(strings.Fields(w.history()), " "); got != want {
+		t.Errorf("history:\n%s\nshould be:\n%s", w.history(), strings.ReplaceAll(strings.TrimSpace(tl.want), "\t", ""))
 	}
 }
 
