@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"strconv"
@@ -181,7 +182,7 @@ func (f *definitionFlags) register(fs *pflag.FlagSet) {
 func (f *definitionFlags) checkZero(fs *pflag.FlagSet) error {
 	for name, zero := range map[string]bool{"buffer-limit": f.bufferLimit == 0, "cancel-grace": f.cancelGrace == 0, "catchup-window": f.catchupWindow == 0} {
 		if fs.Changed(name) && zero {
-			return config.Usagef("--%s %q: must be more than 0", name, fs.Lookup(name).Value.String())
+			return config.Usagef("--%s %q: must be more than 0", name, cmp.Or(fs.Lookup(name).Value.String(), "0s")) // a Duration of zero prints as nothing
 		}
 	}
 	return nil
