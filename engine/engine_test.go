@@ -519,3 +519,66 @@ func TestChangeRun(t *testing.T) {
 		}
 	})
 }
+
+// What is dropped and cancelled in batches is found again by what the store loads for the next one.
+func TestLongQueuesAreDroppedInBatches(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		ref := b.create("a", schedules.Definition{Spec: grid("1s"), Overlap: schedules.OverlapAllowAll, Catchup: schedules.CatchupAll})
+		act := func(settleAs string, do func(st schedules.State, now time.Time) (schedules.Change, error)) schedules.Schedule {
+			t.Helper()
+			s, err := b.e.Act(t.Context(), ref, settleAs, do)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+		policy := func(p schedules.OverlapPolicy) {
+			t.Helper()
+			act("", func(st schedules.State, now time.Time) (schedules.Change, error) {
+				return schedules.Update(st, now, schedules.Patch{Overlap: &p})
+			})
+		}
+		later(150 * time.Second)
+		policy(schedules.OverlapBufferAll) // 151 runs are active
+		for i := range 3 {
+			later(70 * time.Second)
+			act("", func(st schedules.State, now time.Time) (schedules.Change, error) {
+				c, _, err := schedules.TriggerNow(st, now, schedules.TriggerRequest{Nonce: fmt.Sprint(i)})
+				return c, err
+			})
+		}
+		if s := b.load(ref); s.Active != 151 || s.WaitingRegular != 210 || s.WaitingManual != 3 {
+			t.Fatalf("%d active, %d and %d wait", s.Active, s.WaitingRegular, s.WaitingManual)
+		}
+		policy(schedules.OverlapCancelOther)
+		later(time.Second)
+		s := b.decide(ref)[0]
+		if s.Active != 151 || s.Waiting() != 1 || s.Skipped != 210 || s.DropBelow != 0 || s.CancelActive {
+			t.Errorf("%d active, %d wait, %d skipped, %+v", s.Active, s.Waiting(), s.Skipped, s.Progress)
+		}
+		for r, err := range store.All(func(p store.Page) ([]schedules.Run, string, error) {
+			return b.store.ListRuns(t.Context(), store.RunFilter{}, p)
+		}) {
+			if err != nil || r.CancelAt.IsZero() {
+				t.Fatalf("run %s is not asked to cancel: %v", r.ID, err)
+			}
+		}
+		for i := range 2 {
+			act("", func(st schedules.State, now time.Time) (schedules.Change, error) {
+				start := st.Schedule.CreatedAt
+				bf, _, err := schedules.PlanBackfill(st, now, schedules.BackfillRequest{Nonce: fmt.Sprint(i), Start: start.Add(-150 * time.Second), End: start})
+				if err != nil {
+					return schedules.Change{}, err
+				}
+				return schedules.AddBackfill(st, now, bf)
+			})
+		}
+		act(schedules.ReasonDeleted, func(st schedules.State, now time.Time) (schedules.Change, error) {
+			return schedules.Delete(st, now, false)
+		})
+		s, n := b.load(ref), b.fates(ref)
+		if s.Waiting() != 0 || len(s.Backfills) != 0 || n[schedules.FateDropped] != 213+1+300 || n[schedules.FateBuffered] != 0 {
+			t.Errorf("%d wait, backfills %v, fates %v", s.Waiting(), s.Backfills, n)
+		}
+	})
+}
