@@ -49,7 +49,7 @@ func (w *world) history() string {
 		fates = append(fates, f)
 	}
 	slices.SortFunc(fates, func(a, b Fate) int {
-		return cmp.Or(a.Tick.Nominal.Compare(b.Tick.Nominal), cmp.Compare(a.Tick.Trigger, b.Tick.Trigger))
+		return cmp.Or(a.Tick.Nominal.Compare(b.Tick.Nominal), cmp.Compare(a.Tick.Trigger, b.Tick.Trigger), a.DecidedAt.Compare(b.DecidedAt))
 	})
 	var b strings.Builder
 	for _, f := range fates {
