@@ -214,7 +214,7 @@ func (b *Beat) tell(ctx context.Context, p store.Process) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), opTimeout)
 	defer cancel()
 	if err := b.cfg.Store.AnnounceProcess(ctx, p, announceTTL); err != nil {
-		return fmt.Errorf("announce process %s: %w", p.ID, err)
+		return store.Named(err, "announce process", p.ID)
 	}
 	return nil
 }

@@ -42,7 +42,7 @@ func (k *runKeeper) act(ctx context.Context, due []entry) []outcome {
 	atOnce(len(due), runsAtOnce, func(i int) {
 		var err error
 		if runs[i], err = k.cfg.Store.GetRun(ctx, due[i].run); err != nil {
-			outs[i].err = fmt.Errorf("read run %s: %w", due[i].run, err)
+			outs[i].err = store.Named(err, "read run", due[i].run)
 		}
 	})
 	verdicts := k.look(ctx, due, runs, outs)

@@ -76,7 +76,7 @@ func (c *Client) PlanBackfill(ctx context.Context, id string, req BackfillReques
 		err = loaded[0].Err
 	}
 	if err != nil {
-		return BackfillPlan{}, c.missing("schedule", id, fmt.Errorf("load schedule %s: %w", id, err))
+		return BackfillPlan{}, c.missing("schedule", id, store.Named(err, "load schedule", id))
 	}
 	if loaded[0].State.Schedule.Status == schedules.StatusDeleted {
 		return BackfillPlan{}, &NotFoundError{Kind: "schedule", ID: id, Deleted: true}
@@ -123,7 +123,7 @@ func (c *Client) ticksWithRuns(ctx context.Context, s schedules.Schedule, start,
 	for _, id := range s.Backfills {
 		bf, err := c.store.Backfill(ctx, id)
 		if err != nil {
-			return nil, fmt.Errorf("read backfill %s: %w", id, err)
+			return nil, store.Named(err, "read backfill", id)
 		}
 		if bf.Status == schedules.BackfillRunning {
 			ahead = append(ahead, bf)

@@ -48,7 +48,7 @@ func (c *Client) viewWith(ctx context.Context, b *blockers, s schedules.Schedule
 		return v, nil
 	}
 	if err != nil {
-		return v, fmt.Errorf("read run %s: %w", by, err)
+		return v, store.Named(err, "read run", by)
 	}
 	text, err := b.describe(ctx, run)
 	if err != nil {

@@ -39,7 +39,7 @@ func (c *Client) DueSchedules(ctx context.Context) ([]Schedule, error) {
 				continue
 			}
 			if l.Err != nil {
-				return nil, fmt.Errorf("load schedule %s: %w", refs[i].ID, l.Err)
+				return nil, store.Named(l.Err, "load schedule", refs[i].ID)
 			}
 			v, err := c.viewWith(ctx, b, l.State.Schedule)
 			if err != nil {

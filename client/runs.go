@@ -170,7 +170,7 @@ func (c *Client) run(ctx context.Context, id string) (schedules.Run, error) {
 	}
 	r, err := c.store.GetRun(ctx, id)
 	if err != nil {
-		err = c.missing("run", id, fmt.Errorf("read run %s: %w", id, err))
+		err = c.missing("run", id, store.Named(err, "read run", id))
 	}
 	return r, err
 }

@@ -296,7 +296,7 @@ func (c *Client) GetSchedule(ctx context.Context, id string) (ScheduleDetail, er
 	for _, id := range s.Backfills {
 		bf, err := c.store.Backfill(ctx, id)
 		if err != nil {
-			return d, fmt.Errorf("read backfill %s: %w", id, err)
+			return d, store.Named(err, "read backfill", id)
 		}
 		d.Backfills = append(d.Backfills, viewBackfill(bf))
 	}
@@ -309,7 +309,7 @@ func (c *Client) load(ctx context.Context, ref schedules.Ref) (schedules.Schedul
 		err = loaded[0].Err
 	}
 	if err != nil {
-		return schedules.Schedule{}, now, c.missing("schedule", ref.ID, fmt.Errorf("load schedule %s: %w", ref.ID, err))
+		return schedules.Schedule{}, now, c.missing("schedule", ref.ID, store.Named(err, "load schedule", ref.ID))
 	}
 	return loaded[0].State.Schedule, now, nil
 }

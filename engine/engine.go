@@ -6,7 +6,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -100,7 +99,7 @@ func (e *Engine) Decide(ctx context.Context, refs ...schedules.Ref) []Decided {
 		loaded, now, err := e.cfg.Store.Load(ctx, batch...)
 		if err != nil {
 			for _, at := range todo {
-				out[at].Err = fmt.Errorf("load schedule %s: %w", refs[at].ID, err)
+				out[at].Err = store.Named(err, "load schedule", refs[at].ID)
 			}
 			return out
 		}
@@ -109,7 +108,7 @@ func (e *Engine) Decide(ctx context.Context, refs ...schedules.Ref) []Decided {
 		var again []int
 		for i, at := range todo {
 			if loaded[i].Err != nil {
-				out[at].Err = fmt.Errorf("load schedule %s: %w", refs[at].ID, loaded[i].Err)
+				out[at].Err = store.Named(loaded[i].Err, "load schedule", refs[at].ID)
 				continue
 			}
 			st := loaded[i].State
@@ -135,7 +134,7 @@ func (e *Engine) Decide(ctx context.Context, refs ...schedules.Ref) []Decided {
 			case (errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrClock)) && try < maxTries:
 				again = append(again, at)
 			default:
-				out[at].Err = fmt.Errorf("commit schedule %s: %w", refs[at].ID, err)
+				out[at].Err = store.Named(err, "commit schedule", refs[at].ID)
 			}
 		}
 		if todo = again; ctx.Err() != nil {
@@ -209,7 +208,7 @@ func (e *Engine) Act(ctx context.Context, ref schedules.Ref, settleAs string, ac
 			err = loaded[0].Err
 		}
 		if err != nil {
-			return schedules.Schedule{}, fmt.Errorf("load schedule %s: %w", ref.ID, err)
+			return schedules.Schedule{}, store.Named(err, "load schedule", ref.ID)
 		}
 		st := loaded[0].State
 		if err := e.complete(ctx, &st); err != nil {
@@ -240,7 +239,7 @@ func (e *Engine) Act(ctx context.Context, ref schedules.Ref, settleAs string, ac
 		case (errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrClock)) && try < maxTries && ctx.Err() == nil:
 			try++
 		default:
-			return schedules.Schedule{}, fmt.Errorf("commit schedule %s: %w", ref.ID, err)
+			return schedules.Schedule{}, store.Named(err, "commit schedule", ref.ID)
 		}
 	}
 }
@@ -248,7 +247,7 @@ func (e *Engine) Act(ctx context.Context, ref schedules.Ref, settleAs string, ac
 // Create commits a new schedule; ErrExists when its id is taken.
 func (e *Engine) Create(ctx context.Context, c schedules.Change) error {
 	if err := e.commit(ctx, []schedules.Change{c})[0]; err != nil {
-		return fmt.Errorf("create schedule %s: %w", c.Schedule.ID, err)
+		return store.Named(err, "create schedule", c.Schedule.ID)
 	}
 	return nil
 }
@@ -257,7 +256,7 @@ func (e *Engine) Create(ctx context.Context, c schedules.Change) error {
 func (e *Engine) CreateRun(ctx context.Context, run schedules.Run) (schedules.Run, bool, error) {
 	got, created, err := e.cfg.Store.CreateRun(ctx, run)
 	if err != nil {
-		return got, false, fmt.Errorf("create run %s: %w", run.ID, err)
+		return got, false, store.Named(err, "create run", run.ID)
 	}
 	if created {
 		e.Send(ctx, store.Message{RunID: got.ID, Dispatch: got.Dispatch, Queue: got.Queue})
@@ -274,7 +273,7 @@ func (e *Engine) ChangeRun(ctx context.Context, id string, known *schedules.Run,
 		if known != nil {
 			run, known = *known, nil
 		} else if run, err = e.cfg.Store.GetRun(ctx, id); err != nil {
-			return run, fmt.Errorf("read run %s: %w", id, err)
+			return run, store.Named(err, "read run", id)
 		}
 		now := e.cfg.Store.Estimate()
 		c, ok, err := next(run, now)
@@ -293,13 +292,13 @@ func (e *Engine) ChangeRun(ctx context.Context, id string, known *schedules.Run,
 			return c.Run, nil
 		case errors.Is(err, store.ErrClock):
 			if _, nowErr := e.cfg.Store.Now(ctx); nowErr != nil {
-				return run, fmt.Errorf("commit run %s: %w", id, nowErr)
+				return run, store.Named(nowErr, "commit run", id)
 			}
 		case !errors.Is(err, store.ErrConflict):
-			return run, fmt.Errorf("commit run %s: %w", id, err)
+			return run, store.Named(err, "commit run", id)
 		}
 		if try >= maxTries || ctx.Err() != nil {
-			return run, fmt.Errorf("commit run %s: %w", id, err)
+			return run, store.Named(err, "commit run", id)
 		}
 	}
 }

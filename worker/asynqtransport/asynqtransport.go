@@ -125,10 +125,10 @@ func (t *Transport) enqueue(ctx context.Context, m store.Message) error {
 }
 
 // Look says what asynq knows of messages. An archived one is gone: nobody would take it out of the archive.
-func (t *Transport) Look(_ context.Context, msgs ...store.Message) ([]store.MessageState, error) {
+func (t *Transport) Look(ctx context.Context, msgs ...store.Message) ([]store.MessageState, error) {
 	states := make([]store.MessageState, len(msgs))
 	for i, err := range each(msgs, func(i int, m store.Message) (err error) {
-		states[i], err = t.look(m)
+		states[i], err = t.look(ctx, m)
 		return err
 	}) {
 		if err != nil {
@@ -138,7 +138,7 @@ func (t *Transport) Look(_ context.Context, msgs ...store.Message) ([]store.Mess
 	return states, nil
 }
 
-func (t *Transport) look(m store.Message) (store.MessageState, error) {
+func (t *Transport) look(ctx context.Context, m store.Message) (store.MessageState, error) {
 	info, err := t.inspector.GetTaskInfo(t.queue(m.Queue), taskID(m))
 	switch {
 	case errors.Is(err, asynq.ErrQueueNotFound), errors.Is(err, asynq.ErrTaskNotFound):
@@ -151,6 +151,13 @@ func (t *Transport) look(m store.Message) (store.MessageState, error) {
 		return store.MessageActive, nil
 	case asynq.TaskStateArchived, asynq.TaskStateCompleted:
 		return store.MessageGone, nil
+	case asynq.TaskStatePending:
+		// A task that says it is pending while nothing is has just been received, or asynq's list was lost and nobody ever will: two looks tell.
+		n, err := t.cfg.Client.LLen(ctx, "asynq:{"+t.queue(m.Queue)+"}:pending").Result()
+		if err == nil && n == 0 {
+			return store.MessageActive, nil
+		}
+		return store.MessageQueued, err
 	default:
 		return store.MessageQueued, nil
 	}

@@ -208,6 +208,12 @@ func TestLookTellsWhatAsynqKnows(t *testing.T) {
 	if want := []store.MessageState{store.MessageQueued, store.MessageGone, store.MessageGone}; !slices.Equal(got, want) {
 		t.Errorf("waiting, archived, unknown: %v; want %v", got, want)
 	}
+	if err := server.Client(t).Del(t.Context(), "asynq:{pyworkflow:"+ns+":default}:pending").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if got := look(t, tr, msg("default", 1)); got[0] != store.MessageActive {
+		t.Errorf("pending in a list that is lost: %v; two looks must be able to tell that it is gone", got)
+	}
 }
 
 func TestMessageThatIsNotTakenGoesToAnother(t *testing.T) {
