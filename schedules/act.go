@@ -62,6 +62,9 @@ func Create(req CreateRequest, now time.Time) (Change, error) {
 		return Change{}, err
 	}
 	first := d.after(time.Time{})
+	if end := def.Spec.EndAt; !end.IsZero() && !end.After(now) {
+		return Change{}, &FieldError{Field: "end_at", Value: stamp(end), Problem: "is not later than now (" + stamp(now) + "), so no tick is to come"}
+	}
 	if first.IsZero() {
 		return Change{}, &FieldError{Field: specField(&def.Spec), Value: specValue(&def.Spec), Problem: "has no tick at or after now (" + stamp(now) + "); give a spec with ticks to come"}
 	}

@@ -338,6 +338,7 @@ func TestCreateRefusals(t *testing.T) {
 		{"input", func(r *CreateRequest) { r.Input = []byte("{") }},
 		{"timezone", func(r *CreateRequest) { r.Spec.Timezone = "Europe/Atlantis" }},
 		{"cron", func(r *CreateRequest) { r.Spec.EndAt = midnight.Add(time.Hour) }},
+		{"end_at", func(r *CreateRequest) { r.Spec.EndAt = midnight }},
 		{"calendar", func(r *CreateRequest) { r.Spec = Spec{Calendar: []Calendar{{Year: "2020"}}} }},
 	} {
 		req := good
