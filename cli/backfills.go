@@ -30,6 +30,8 @@ paused, too; several backfills of one schedule follow one another. The ids of it
 				}
 			}
 			switch {
+			case req.End.IsZero() && req.Start.After(p.now()):
+				return config.Usagef("--start %q: must not be later than now; what is to come runs by itself", stamp(client.Time{Time: req.Start}))
 			case req.Start.IsZero():
 				return config.Usagef("--start is required: the first nominal time of the range, such as 2026-01-15T00:00:00Z")
 			case !req.End.IsZero() && !req.End.After(req.Start):
@@ -49,7 +51,11 @@ paused, too; several backfills of one schedule follow one another. The ids of it
 				if err != nil {
 					return err
 				}
-				return p.afterBackfill(cmd.Context(), x, res, wait)
+				without := ""
+				if req.MissingOnly {
+					without = " is without a run"
+				}
+				return p.afterBackfill(cmd.Context(), x, res, wait, without)
 			})
 		},
 	}
@@ -76,10 +82,10 @@ func (p *program) printPlan(plan client.BackfillPlan) error {
 	return nil
 }
 
-func (p *program) afterBackfill(ctx context.Context, x *execution, res client.BackfillResult, wait bool) error {
+func (p *program) afterBackfill(ctx context.Context, x *execution, res client.BackfillResult, wait bool, without string) error {
 	err := p.print(res, func() error {
 		if res.Count == 0 {
-			p.note("no nominal time in the range: nothing to run")
+			p.note("no nominal time in the range%s: nothing to run", without)
 			return nil
 		}
 		return p.printPairs("backfill", string(res.BackfillID), "runs", strconv.Itoa(res.Count), "first run", res.RunIDs[0])
@@ -111,7 +117,7 @@ func (x *execution) finishBackfill(ctx context.Context, id string, wait bool) (b
 	if bf, err = x.client.GetBackfill(ctx, id); err != nil {
 		return bf, false, err
 	}
-	if err := x.noteWaiting(ctx, bf.Queue); err != nil {
+	if err := x.noteWaiting(ctx, string(bf.Queue)); err != nil {
 		return bf, false, err
 	}
 	if !wait {

@@ -5,6 +5,7 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/pyworkflow-go/pyworkflow/cli/config"
 	"github.com/pyworkflow-go/pyworkflow/cli/modbuild"
@@ -55,11 +56,15 @@ func newConfig(p *program) *cobra.Command {
 		Example:     "  pyworkflow config show\n  PYWORKFLOW_NAMESPACE=test pyworkflow config show --output json",
 		Args:        takes(),
 		Annotations: map[string]string{ownModule: "yes"},
-		RunE: func(_ *cobra.Command, _ []string) error {
-			if _, _, err := config.Choose(p.settings); err != nil {
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			settings, err := p.allSettings(cmd)
+			if err != nil {
 				return err
 			}
-			all := p.settings.All()
+			if _, _, err := config.Choose(settings); err != nil {
+				return err
+			}
+			all := settings.All()
 			return p.print(map[string]any{"items": all, "next_cursor": nil}, func() error {
 				t := table{columns: []string{"setting", "value", "source"}}
 				for _, s := range all {
@@ -71,6 +76,16 @@ func newConfig(p *program) *cobra.Command {
 	}
 	c := group("config", "Show the settings in force", show)
 	return c
+}
+
+// allSettings resolves the settings of all commands, not only those of cmd.
+func (p *program) allSettings(cmd *cobra.Command) (*config.Settings, error) {
+	all := pflag.NewFlagSet(cmd.CommandPath(), pflag.ContinueOnError)
+	all.AddFlagSet(cmd.Flags())
+	for _, set := range flagSets(cmd.Root()) {
+		all.AddFlagSet(set) // the first of a name stays
+	}
+	return config.Resolve(all, p.env, p.dir)
 }
 
 // releaseVersion is the program's version, set by the linker for releases.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pyworkflow-go/pyworkflow/beat"
 	"github.com/pyworkflow-go/pyworkflow/internal/redistest"
 	"github.com/pyworkflow-go/pyworkflow/store"
 	"github.com/pyworkflow-go/pyworkflow/store/redisstore"
@@ -77,6 +78,24 @@ func TestSettingsComeFromEnvironment(t *testing.T) {
 	for _, want := range []string{"namespace\tn2\tflag --namespace\n", "redis-url\tredis://u:***@h:1/2\tenvironment PYWORKFLOW_REDIS_URL\n", "runtime\tasynq\tdefault, as a Redis URL is given\n"} {
 		if !strings.Contains(got.stdout, want) {
 			t.Errorf("%q is not in %q", want, got.stdout)
+		}
+	}
+}
+
+func TestReadyBetweenSlowPolls(t *testing.T) {
+	for _, c := range []struct {
+		every, ago time.Duration
+		ready      bool
+	}{
+		{5 * time.Second, 10 * time.Second, true},
+		{5 * time.Second, 70 * time.Second, false},
+		{2 * time.Minute, 110 * time.Second, true},
+		{2 * time.Minute, 150 * time.Second, true}, // it may be late
+		{2 * time.Minute, 190 * time.Second, false},
+	} {
+		stats := beat.Stats{Running: true, Answers: true, Shards: []int{0}, LastPoll: time.Now().Add(-c.ago)}
+		if problems := idle("beat", stats, c.every); (len(problems) == 0) != c.ready {
+			t.Errorf("polled %s ago, due every %s: %q", c.ago, c.every, problems)
 		}
 	}
 }

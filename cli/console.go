@@ -86,7 +86,10 @@ func (c *console) print(l line) {
 	lost := c.lost
 	c.lost = 0
 	c.mu.Unlock()
-	if lost > 0 {
+	switch {
+	case lost > 0 && c.json:
+		fmt.Fprintf(c.out, "{\"event\":\"left out\",\"lines\":%d}\n", lost)
+	case lost > 0:
 		fmt.Fprintf(c.out, "… %d lines left out\n", lost)
 	}
 	if c.json {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -95,7 +96,8 @@ func explain(cmd *cobra.Command, err error) string {
 	case errors.As(err, &flag):
 		return flagError(flag)
 	case errors.As(err, &field):
-		return (&schedules.FieldError{Field: flagNames(cmd, field.Field), Value: field.Value, Problem: field.Problem}).Error()
+		return (&schedules.FieldError{Field: flagNames(cmd, field.Field), Value: field.Value,
+			Problem: compound.ReplaceAllStringFunc(field.Problem, func(name string) string { return flagNames(cmd, name) })}).Error()
 	case errors.As(err, &workflow):
 		return workflow.Error() + workflowRemedy(cmd, workflow)
 	case errors.As(err, &missing) && !missing.Deleted:
@@ -125,6 +127,9 @@ func workflowRemedy(cmd *cobra.Command, e *client.UnknownWorkflowError) string {
 	}
 	return "; " + strings.Join(ways, "; ")
 }
+
+// compound is a field's name of several words, which is recognized in the middle of a text.
+var compound = regexp.MustCompile(`\b[a-z]+(_[a-z]+)+\b`)
 
 // flagNames writes a field's name as the flag that gives it, where the command has one.
 func flagNames(cmd *cobra.Command, fields string) string {

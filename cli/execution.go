@@ -104,6 +104,13 @@ func (x *execution) finishRun(ctx context.Context, id string, wait bool) (client
 			run, err = x.wait(ctx, id)
 			return err
 		})
+		if interrupted(err) { // while it drained the run may have ended all the same
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), reachTimeout)
+			defer cancel()
+			if now, err := x.client.GetRun(last, id); err == nil && now.Status.Ended() {
+				return now, nil
+			}
+		}
 		return run, x.unfinished(err, "run "+id)
 	}
 	run, err := x.client.GetRun(ctx, id)
@@ -130,9 +137,13 @@ func (x *execution) wait(ctx context.Context, id string) (client.Run, error) {
 	return x.client.WaitRun(ctx, id)
 }
 
+func interrupted(err error) bool {
+	return errors.Is(err, errInterrupted) || errors.Is(err, context.Canceled)
+}
+
 // unfinished says what becomes of what was waited for in vain.
 func (x *execution) unfinished(err error, what string) error {
-	if !errors.Is(err, errInterrupted) && !errors.Is(err, context.Canceled) {
+	if !interrupted(err) {
 		return err
 	}
 	if x.here {

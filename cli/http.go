@@ -31,7 +31,7 @@ func (p *program) listenHTTP(addr string, ps *parts) (*httpServer, error) {
 	}
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, config.Usagef("--http-listen %q: %v; give an address that is free, such as 127.0.0.1:8081", addr, bareNet(err))
+		return nil, config.Usagef("--http-listen %q: %s; give an address that is free, such as 127.0.0.1:8081", addr, strings.TrimPrefix(bareNet(err).Error(), "bind: "))
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, nil) })
@@ -46,6 +46,13 @@ func bareNet(err error) error {
 		return op.Err
 	}
 	return err
+}
+
+// close gives the address back where run is not called.
+func (h *httpServer) close() {
+	if h != nil {
+		_ = h.listener.Close() // the process is about to end
+	}
 }
 
 // run serves until ctx ends.
@@ -85,21 +92,21 @@ func (ps *parts) problems(ctx context.Context) []string {
 		out = append(out, "the store does not answer: "+oneLine(err.Error()))
 	}
 	if ps.beat != nil {
-		out = append(out, idle("beat", ps.beat.Stats())...)
+		out = append(out, idle("beat", ps.beat.Stats(), ps.pollInterval)...)
 	}
-	return append(out, idle("keeper", ps.keeper.Stats())...)
+	return append(out, idle("keeper", ps.keeper.Stats(), beat.DefaultKeeperInterval)...)
 }
 
-// pollsMissed is after how long without a poll a beat counts as stuck; its poll interval is a fraction of that.
+// pollsMissed is after how long without a poll, its interval apart, a beat counts as stuck.
 const pollsMissed = time.Minute
 
-func idle(name string, s beat.Stats) []string {
+func idle(name string, s beat.Stats, every time.Duration) []string {
 	switch {
 	case !s.Running:
 		return []string{"the " + name + " is not running"}
 	case !s.Answers:
 		return []string{"the " + name + " has no answer from the store"}
-	case len(s.Shards) > 0 && time.Since(s.LastPoll) > pollsMissed:
+	case len(s.Shards) > 0 && time.Since(s.LastPoll) > every+pollsMissed:
 		return []string{fmt.Sprintf("the %s last polled %s ago", name, client.Age(time.Since(s.LastPoll)))}
 	}
 	return nil
@@ -161,11 +168,8 @@ func (p *program) ask(ctx context.Context, listen, path string) (string, error) 
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		var op *net.OpError
-		if errors.As(err, &op) {
-			err = op.Err
-		}
-		return "", &exitError{client.CodeUnavailable, fmt.Sprintf("nothing answers on %s: %v", listen, err)}
+		why := strings.TrimPrefix(bareNet(err).Error(), "connect: ")
+		return "", &exitError{client.CodeUnavailable, fmt.Sprintf("nothing answers on %s: %s; start the process with --http-listen %s", listen, why, listen)}
 	}
 	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(res.Body, 1<<16))

@@ -55,6 +55,13 @@ pyworkflow.config.yaml, in this folder or one above it; "pyworkflow config show"
 		if c.Name() == "help" || c.Name() == "completion" {
 			markPlain(c)
 		}
+		if c.Name() == "completion" {
+			c.Args, c.RunE = cobra.ArbitraryArgs, groupRun
+			c.Example = "  source <(pyworkflow completion bash)"
+			for _, shell := range c.Commands() {
+				shell.Example = "  pyworkflow completion " + shell.Name()
+			}
+		}
 	}
 	return root
 }
@@ -73,6 +80,10 @@ func markPlain(c *cobra.Command) {
 func group(use, short string, subs ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs, RunE: groupRun, Annotations: map[string]string{plainCommand: "yes"}}
 	c.AddCommand(subs...)
+	for _, sub := range subs { // the first of each
+		first, _, _ := strings.Cut(sub.Example, "\n")
+		c.Example = strings.TrimPrefix(c.Example+"\n"+first, "\n")
+	}
 	return c
 }
 

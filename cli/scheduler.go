@@ -53,6 +53,7 @@ The first Ctrl+C or SIGTERM lets running runs end (at most 25s, what is left goe
 	fs := cmd.Flags()
 	config.SecondsVar(fs, &v.pollInterval, "poll-interval", beat.DefaultPollInterval, "how late a change made elsewhere is seen at most: 10, 0.5 or 10s")
 	config.SecondsVar(fs, &v.duration, "duration", time.Duration(0), "run so long, let runs end, exit 0: 60, 0.5 or 10m (default until a signal)")
+	fs.Lookup("duration").DefValue = "0" // which help leaves out
 	config.OptIn(fs, config.Plain, "poll-interval", "duration")
 	httpListenFlag(cmd, &v.listen)
 	return cmd

@@ -45,11 +45,6 @@ func (p *program) serve(ctx context.Context, s *session, v serving) error {
 	}
 	p.greet(v.name, s, v.describe(s))
 	s.logWarnings(ctx, p.log)
-	if v.beat {
-		if err := p.activateDeclared(ctx, s); err != nil {
-			return err
-		}
-	}
 	if v.work && len(p.app.Workflows()) == 0 {
 		p.note("no workflows in this program: it can execute nothing; name their package with --module")
 	}
@@ -57,9 +52,15 @@ func (p *program) serve(ctx context.Context, s *session, v serving) error {
 	if err != nil {
 		return err
 	}
-	server, err := p.listenHTTP(v.listen, parts)
+	server, err := p.listenHTTP(v.listen, parts) // before anything is written
 	if err != nil {
 		return err
+	}
+	if v.beat {
+		if err := p.activateDeclared(ctx, s); err != nil {
+			server.close()
+			return err
+		}
 	}
 	return parts.run(ctx, v, running, server)
 }
@@ -113,10 +114,12 @@ type parts struct {
 	worker  *worker.Worker
 	beat    *beat.Beat
 	keeper  *beat.Keeper
+
+	pollInterval time.Duration // of the beat
 }
 
 func (p *program) assemble(s *session, v serving, con *console, running *running) (*parts, error) {
-	out := &parts{session: s}
+	out := &parts{session: s, pollInterval: v.pollInterval}
 	local := s.runtime == config.Local
 	id := worker.NewID()
 	var err error

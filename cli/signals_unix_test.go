@@ -108,3 +108,26 @@ func TestSignals(t *testing.T) {
 		})
 	}
 }
+
+// A run that this process executes, since no scheduler lives, may end while the process drains: then it was no failure.
+func TestInterruptWhileExecutingHere(t *testing.T) {
+	t.Parallel()
+	cmd, stdout, stderr := startApp(t, "--storage-path", "data", "workflows", "run", "lab_sleep", "--input", `{"for": "2s"}`, "--wait")
+	data := cmd.Dir + "/data"
+	for listed := false; !listed; {
+		list, out, errs := startApp(t, "--storage-path", data, "--output", "plain", "runs", "list", "--status", "running")
+		line, _ := out.ReadString('\n') // none yet
+		listed = strings.Contains(line, "lab_sleep")
+		if code := exitCode(t, list, out, errs); code != 0 {
+			t.Fatalf("runs list exits with %d", code)
+		}
+	}
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	awaitLine(t, stderr, "draining")
+	awaitLine(t, stdout, `{"slept":"2s"}`)
+	if code := exitCode(t, cmd, stdout, stderr); code != 0 {
+		t.Errorf("exits with %d, want 0", code)
+	}
+}

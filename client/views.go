@@ -190,7 +190,7 @@ type Backfill struct {
 	BackfillID string                   `json:"backfill_id"`
 	ScheduleID string                   `json:"schedule_id"`
 	Workflow   string                   `json:"workflow"`
-	Queue      string                   `json:"queue"`
+	Queue      Text                     `json:"queue"` // empty: the workflow's own
 	Status     schedules.BackfillStatus `json:"status"`
 	Start      Time                     `json:"start"`
 	End        Time                     `json:"end"`
@@ -213,7 +213,7 @@ func (b *Backfill) Ended() bool {
 }
 
 func viewBackfill(b schedules.Backfill) Backfill {
-	return Backfill{BackfillID: b.ID, ScheduleID: b.Schedule.ID, Workflow: b.Workflow, Queue: b.Queue, Status: b.Status, Start: Time{b.Start}, End: Time{b.End},
+	return Backfill{BackfillID: b.ID, ScheduleID: b.Schedule.ID, Workflow: b.Workflow, Queue: Text(b.Queue), Status: b.Status, Start: Time{b.Start}, End: Time{b.End},
 		Parallel: b.Parallel, Input: raw(b.Input), CreatedAt: Time{b.CreatedAt}, EndedAt: Time{b.EndedAt}, Count: b.Count,
 		Waiting: b.Count - b.Started - b.Dropped, Active: b.Active, Successful: b.Successful, Failed: b.Failed, Cancelled: b.Cancelled, Dropped: b.Dropped}
 }

@@ -122,6 +122,11 @@ type Page struct {
 	Limit  int
 }
 
+// BadCursor is the error for a cursor that no call has returned. It is about the caller's input.
+func BadCursor(cursor string) error {
+	return &schedules.FieldError{Field: "cursor", Value: cursor, Problem: "is not one that a list has given; leave it out to start anew"}
+}
+
 // ScheduleFilter narrows ListSchedules; zero fields do not. Deleted schedules are listed only for Status deleted.
 type ScheduleFilter struct {
 	Workflow string

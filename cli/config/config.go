@@ -99,13 +99,17 @@ type Setting struct {
 	Source Source
 }
 
-// MarshalJSON returns {"name", "value", "source"}, the value masked.
+// MarshalJSON returns {"name", "value", "source"}, the value masked, or null where there is none.
 func (s Setting) MarshalJSON() ([]byte, error) {
+	var value *string
+	if s.Shown != "" {
+		value = &s.Shown
+	}
 	return json.Marshal(struct {
-		Name   string `json:"name"`
-		Value  string `json:"value"`
-		Source string `json:"source"`
-	}{s.Name, s.Shown, s.Source.String()})
+		Name   string  `json:"name"`
+		Value  *string `json:"value"`
+		Source string  `json:"source"`
+	}{s.Name, value, s.Source.String()})
 }
 
 // Settings holds the resolved settings of one command. It may be read from several goroutines.

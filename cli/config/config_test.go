@@ -160,7 +160,7 @@ func TestErrorsNamePlaceValueAndRemedy(t *testing.T) {
 	}{
 		{name: "unknown key", content: "runtime: local\nnamspace: x\n", want: `FILE:2: unknown key "namspace": did you mean namespace?`},
 		{name: "unknown key in dashes", content: "redis-uri: x\n", want: `FILE:1: unknown key "redis-uri": did you mean redis_url?`},
-		{name: "flag that is no setting", content: "id: x\n", want: `FILE:1: unknown key "id": did you mean`},
+		{name: "flag that is no setting", content: "id: x\n", want: `FILE:1: unknown key "id": the keys are `},
 		{name: "twice", content: "poll_interval: 1\npoll-interval: 2\n", want: `FILE:2: key "poll-interval" is already set in line 1: keep one`},
 		{name: "file value", content: "\n\nruntime: celery\n", want: `FILE:3: runtime: celery: must be local or asynq`},
 		{name: "file duration", content: "poll_interval: soon\n", want: `FILE:1: poll_interval: soon: must be seconds, or a number with a unit: 10, 0.5, 10s or 1m30s`},

@@ -100,7 +100,7 @@ func parseFile(path string, data []byte, names map[string]bool) (map[string]entr
 		key, node := root.Content[i], root.Content[i+1]
 		name := strings.ReplaceAll(key.Value, "_", "-")
 		if !names[name] {
-			return nil, Usagef("%s:%d: unknown key %q: did you mean %s?", path, key.Line, key.Value, nearestKey(key.Value, names))
+			return nil, Usagef("%s:%d: unknown key %q: %s", path, key.Line, key.Value, nearestKey(key.Value, names))
 		}
 		if first, ok := entries[name]; ok {
 			return nil, Usagef("%s:%d: key %q is already set in line %d: keep one", path, key.Line, key.Value, first.line)
@@ -152,14 +152,15 @@ func text(node *yaml.Node) (string, bool) {
 	}
 }
 
-// nearestKey returns the key that takes the fewest edits to reach from a mistyped one.
+// nearestKey says which keys a mistyped one may have been meant to be, else which there are.
 func nearestKey(key string, names map[string]bool) string {
-	key = strings.ToLower(Key(key))
-	best, least := "", -1
-	for _, name := range slices.Sorted(maps.Keys(names)) {
-		if d := nearest.Edits(key, Key(name)); least < 0 || d < least {
-			best, least = Key(name), d
-		}
+	var keys []string
+	for name := range names {
+		keys = append(keys, Key(name))
 	}
-	return best
+	slices.Sort(keys)
+	if near := nearest.Names(Key(key), keys, 1); len(near) > 0 {
+		return "did you mean " + near[0] + "?"
+	}
+	return "the keys are " + strings.Join(keys, ", ")
 }

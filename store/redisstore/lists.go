@@ -2,7 +2,6 @@ package redisstore
 
 import (
 	"context"
-	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -15,8 +14,6 @@ import (
 
 // lookedAt bounds how many records one call of a list reads to find those that pass its filter.
 const lookedAt = 1000
-
-var errCursor = errors.New("the cursor is not one of this list")
 
 func limitOf(p store.Page) int {
 	if p.Limit <= 0 {
@@ -285,7 +282,7 @@ func parseCreationCursor(c string) (e entry, from bool, err error) {
 	score, id, ok := strings.Cut(c, ":")
 	e.id = id
 	if e.score, err = strconv.ParseInt(score, 10, 64); err != nil || !ok {
-		return e, false, errCursor
+		return e, false, store.BadCursor(c)
 	}
 	return e, true, nil
 }
@@ -385,11 +382,11 @@ func (s *Store) ListFates(ctx context.Context, ref schedules.Ref, f store.FateFi
 	at, n, _ := strings.Cut(p.Cursor, ":")
 	if p.Cursor != "" {
 		if _, err := strconv.ParseInt(at, 10, 64); err != nil {
-			return fail(errCursor)
+			return fail(store.BadCursor(p.Cursor))
 		}
 		var err error
 		if skip, err = strconv.ParseInt(n, 10, 64); err != nil || skip < 0 {
-			return fail(errCursor)
+			return fail(store.BadCursor(p.Cursor))
 		}
 		highest = at
 	}

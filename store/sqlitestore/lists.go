@@ -137,7 +137,7 @@ func (s *Store) ListFates(ctx context.Context, ref schedules.Ref, f store.FateFi
 		at, rest, ok := strings.Cut(p.Cursor, ".")
 		n, err := strconv.ParseInt(at, 10, 64)
 		if err != nil || !ok {
-			return nil, "", wrap(badCursor(p.Cursor), "list", "fates of", ref.ID)
+			return nil, "", wrap(store.BadCursor(p.Cursor), "list", "fates of", ref.ID)
 		}
 		before, key = n, rest
 	}

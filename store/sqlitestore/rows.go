@@ -151,11 +151,7 @@ func parsePosition(cursor string) (position, error) {
 	a, err1 := strconv.ParseInt(at, 10, 64)
 	r, err2 := strconv.ParseInt(row, 10, 64)
 	if err1 != nil || err2 != nil {
-		return position{}, badCursor(cursor)
+		return position{}, store.BadCursor(cursor)
 	}
 	return position{at: a, row: r}, nil
-}
-
-func badCursor(cursor string) error {
-	return fmt.Errorf("cursor %q is not one a list has given: leave it out to start anew", cursor)
 }

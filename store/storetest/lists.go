@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -335,6 +336,16 @@ func testPageLimits(h *harness) {
 		count(h, fmt.Sprintf("limit %d", limit), fates, want)
 		if next == "" {
 			h.t.Fatalf("limit %d: no cursor, and there is more", limit)
+		}
+	}
+	bad := store.Page{Cursor: "no such place"}
+	_, _, fates := h.ListFates(h.ctx, ref, store.FateFilter{}, bad)
+	_, _, runs := h.ListRuns(h.ctx, store.RunFilter{}, bad)
+	_, _, backfills := h.ListBackfills(h.ctx, "", bad)
+	for list, err := range map[string]error{"fates": fates, "runs": runs, "backfills": backfills} {
+		var field *schedules.FieldError
+		if !errors.As(err, &field) || field.Field != "cursor" || field.Value != bad.Cursor {
+			h.t.Errorf("%s: a cursor that no call returned is answered with %v", list, err)
 		}
 	}
 }
