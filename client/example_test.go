@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
+	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -12,9 +14,11 @@ import (
 	"github.com/pyworkflow-go/pyworkflow"
 	"github.com/pyworkflow-go/pyworkflow/client"
 	"github.com/pyworkflow-go/pyworkflow/engine"
+	"github.com/pyworkflow-go/pyworkflow/internal/redistest"
 	"github.com/pyworkflow-go/pyworkflow/schedules"
 	"github.com/pyworkflow-go/pyworkflow/store/redisstore"
 	"github.com/pyworkflow-go/pyworkflow/store/sqlitestore"
+	"github.com/pyworkflow-go/pyworkflow/worker"
 	"github.com/pyworkflow-go/pyworkflow/worker/asynqtransport"
 	"github.com/pyworkflow-go/pyworkflow/worker/localtransport"
 )
@@ -40,23 +44,51 @@ func ExampleNew() {
 	// Output: workflow_data holds 0 schedules
 }
 
-// Records on Redis, runs executed by any number of workers.
+// Records on Redis, runs executed by any number of workers, of which this process has one.
 func ExampleNew_redis() {
-	rdb := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
+	ctx, stop := context.WithCancel(context.Background())
+	report := pyworkflow.DefineFunc("daily_report", func(context.Context) (string, error) { return "sent", nil })
+	app := pyworkflow.NewApp()
+	check(app.Register(report))
+
+	addr, namespace := exampleRedis() // such as localhost:6379 and default
+	rdb := redis.NewClient(&redis.Options{Addr: addr})
 	defer func() { check(rdb.Close()) }()
-	st, err := redisstore.New(rdb, redisstore.Config{Namespace: "default"})
+	st, err := redisstore.New(rdb, redisstore.Config{Namespace: namespace})
 	check(err)
-	transport, err := asynqtransport.New(asynqtransport.Config{Client: rdb, Namespace: "default"}) // the distributed runtime
+	defer func() { check(st.Close()) }()
+	transport, err := asynqtransport.New(asynqtransport.Config{Client: rdb, Namespace: namespace}) // the distributed runtime
 	check(err)
 	eng, err := engine.New(engine.Config{Store: st, Dispatcher: transport})
 	check(err)
-	c, err := client.New(client.Config{Store: st, Engine: eng})
+	c, err := client.New(client.Config{Store: st, Engine: eng, App: app})
 	check(err)
+	w, err := worker.New(worker.Config{App: app, Store: st, Engine: eng, Transport: transport})
+	check(err)
+	var working sync.WaitGroup
+	working.Go(func() { check(w.Run(ctx)) })
 
-	runID, err := c.StartRun(context.Background(), "daily_report", nil, pyworkflow.StartOptions{})
+	run, err := report.Start(ctx, c, struct{}{})
 	check(err)
-	fmt.Println("started", runID)
+	result, err := run.Wait(ctx)
+	check(err)
+	fmt.Println(result)
+	stop()
+	working.Wait()
+	// Output: sent
 }
+
+// exampleRedis gives the address of a redis-server for examples, and a namespace on it.
+func exampleRedis() (addr, namespace string) {
+	var tb exampleTB
+	return redistest.Shared(tb).Addr(), redistest.Namespace(tb)
+}
+
+// exampleTB stands for the test that an example does not have.
+type exampleTB struct{ testing.TB }
+
+func (exampleTB) Helper()                           {}
+func (exampleTB) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
 
 // Give the schedules that are declared in code their records.
 func ExampleClient_Activate() {
