@@ -112,7 +112,7 @@ func TestSignals(t *testing.T) {
 // A run that this process executes, since no scheduler lives, may end while the process drains: then it was no failure.
 func TestInterruptWhileExecutingHere(t *testing.T) {
 	t.Parallel()
-	cmd, stdout, stderr := startApp(t, "--storage-path", "data", "workflows", "run", "lab_sleep", "--input", `{"for": "2s"}`, "--wait")
+	cmd, stdout, stderr := startApp(t, "--storage-path", "data", "workflows", "run", "lab_sleep", "--input", `{"for": "10s"}`, "--wait")
 	data := cmd.Dir + "/data"
 	for listed := false; !listed; {
 		list, out, errs := startApp(t, "--storage-path", data, "--output", "plain", "runs", "list", "--status", "running")
@@ -126,7 +126,7 @@ func TestInterruptWhileExecutingHere(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaitLine(t, stderr, "draining")
-	awaitLine(t, stdout, `{"slept":"2s"}`)
+	awaitLine(t, stdout, `{"slept":"10s"}`)
 	if code := exitCode(t, cmd, stdout, stderr); code != 0 {
 		t.Errorf("exits with %d, want 0", code)
 	}
