@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what the tests need besides Go, where it is missing: a redis-server, and a C compiler for the race detector.
+# Installs what the tests need besides Go, where it is missing: a redis-server, and a C compiler for the race detector and
+# for the clock that tests step under a redis-server.
 set -eu
 
 has() { command -v "$1" >/dev/null 2>&1; }

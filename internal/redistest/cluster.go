@@ -22,14 +22,15 @@ type Cluster struct {
 	Nodes []*Server
 }
 
-// StartCluster starts a Redis Cluster of so many nodes that lives until the test ends, and waits until every node calls it whole.
-func StartCluster(tb testing.TB, nodes int) *Cluster {
+// StartCluster starts a Redis Cluster of so many nodes that lives until the test ends, and waits until every node calls it whole. The options hold
+// for every node. A node keeps its identity and its slots over Kill and Restart, its keys only with AppendOnly.
+func StartCluster(tb testing.TB, nodes int, opts ...Option) *Cluster {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), clusterTimeout)
 	defer cancel()
 	c := &Cluster{}
 	for range nodes {
-		c.Nodes = append(c.Nodes, Start(tb, Args("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")))
+		c.Nodes = append(c.Nodes, Start(tb, append([]Option{Args("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")}, opts...)...))
 	}
 	clients := make([]*redis.Client, nodes)
 	for i, n := range c.Nodes {
@@ -52,12 +53,23 @@ func StartCluster(tb testing.TB, nodes int) *Cluster {
 			tb.Fatalf("introduce cluster node %s: %v", n.Addr(), err)
 		}
 	}
-	for i, cl := range clients {
-		if err := awaitWhole(ctx, cl, nodes); err != nil {
-			tb.Fatalf("cluster node %s: %v", c.Nodes[i].Addr(), err)
+	c.AwaitWhole(tb)
+	return c
+}
+
+// AwaitWhole waits until every node runs and calls the cluster whole, as after the restart of one, 30 s at most.
+func (c *Cluster) AwaitWhole(tb testing.TB) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), clusterTimeout)
+	defer cancel()
+	for _, n := range c.Nodes {
+		cl := redis.NewClient(&redis.Options{Addr: n.Addr()})
+		err := awaitWhole(ctx, cl, len(c.Nodes))
+		_ = cl.Close()
+		if err != nil {
+			tb.Fatalf("cluster node %s: %v", n.Addr(), err)
 		}
 	}
-	return c
 }
 
 // Addrs returns host:port of every node.

@@ -29,7 +29,14 @@ const (
 // Option changes how a server is started.
 type Option func(*config)
 
-type config struct{ args []string }
+type config struct {
+	first     string // a configuration file that the server may rewrite, ahead of args; empty: none
+	args      []string
+	fakeClock bool
+
+	rewritable bool   // it gets a file first of its own
+	text       string // what is in there at the start
+}
 
 // AppendOnly keeps every acknowledged write on disk (appendfsync always), so that it survives Kill and Restart.
 func AppendOnly() Option { return Args("--appendonly", "yes", "--appendfsync", "always") }
@@ -45,7 +52,8 @@ type Server struct {
 	bin    string
 	dir    string
 	port   int
-	args   []string
+	config config
+	clock  *clock // nil: the host's
 	log    *os.File
 	shared bool
 
@@ -64,6 +72,16 @@ func Start(tb testing.TB, opts ...Option) *Server {
 	tb.Helper()
 	s := newServer(tb, lookup(tb), tb.TempDir(), opts)
 	tb.Cleanup(s.close)
+	if s.config.fakeClock {
+		c, err := newClock(s.dir)
+		if err != nil {
+			tb.Fatalf("start redis-server: %v", err)
+		}
+		s.clock = c
+	}
+	if err := s.writeConfig(); err != nil {
+		tb.Fatalf("start redis-server: %v", err)
+	}
 	if err := s.startOnFreePort(); err != nil {
 		tb.Fatalf("start redis-server: %v", err)
 	}
@@ -75,7 +93,7 @@ func newServer(tb testing.TB, bin, dir string, opts []Option) *Server {
 	for _, o := range opts {
 		o(&c)
 	}
-	return &Server{tb: tb, bin: bin, dir: dir, args: c.args}
+	return &Server{tb: tb, bin: bin, dir: dir, config: c}
 }
 
 func lookup(tb testing.TB) string {
@@ -224,8 +242,14 @@ func (s *Server) start() error {
 	args := append([]string{
 		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir,
 		"--save", "", "--daemonize", "no", "--loglevel", "notice",
-	}, s.args...)
+	}, s.config.args...)
+	if s.config.first != "" {
+		args = append([]string{s.config.first}, args...)
+	}
 	cmd := exec.Command(s.bin, args...)
+	if s.clock != nil {
+		cmd.Env = s.clock.env()
+	}
 	cmd.Stdout, cmd.Stderr = s.log, s.log
 	p, err := launch(cmd)
 	if err != nil {

@@ -4,7 +4,7 @@ package redisurl
 
 import (
 	"cmp"
-	"crypto/tls"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,23 +23,31 @@ import (
 // Default is the Redis on this host.
 const Default = "redis://localhost:6379/0"
 
-// Target is a Redis to connect to: redis.NewUniversalClient(target.Options) opens a single server, a sentinel-watched
-// one or a cluster, whichever the URL named. It prints and logs as its URL with the password masked.
+// Target is a Redis to connect to: a single server, a sentinel-watched one or a cluster, whichever the URL named. It prints and logs as its URL
+// with the password masked.
 type Target struct {
-	// Options hold the password: don't print them.
+	// Options hold the password: don't print them. TLS is not among them; Client adds it.
 	Options *redis.UniversalOptions
-	shown   string
+	// TLS reports whether connections are encrypted.
+	TLS      bool
+	security Security
+	shown    string
 }
 
 // Client makes a client; it connects when it is used. It heeds the deadlines of contexts, dials once a try, and leaves repeating to its caller's
-// configuration of retries.
+// configuration of retries. The files of its Security are read anew for every connection. It does not introduce itself (CLIENT SETINFO), which a
+// user with few rights may not do.
 func (t *Target) Client(change ...func(*redis.UniversalOptions)) redis.UniversalClient {
 	opts := *t.Options
 	opts.ContextTimeoutEnabled = true
 	opts.DialerRetries = 1
+	opts.DisableIdentity = true
 	opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	for _, f := range change {
 		f(&opts)
+	}
+	if t.TLS {
+		opts.Dialer = t.security.dialer(opts.DialTimeout)
 	}
 	return redis.NewUniversalClient(&opts)
 }
@@ -59,20 +67,44 @@ func (t *Target) LogValue() slog.Value { return slog.StringValue(t.shown) }
 // A host is localhost when left out, a port 6379 (sentinel: 26379). User and password are those of the Redis servers; the
 // sentinels' own are the parameters sentinel_username and sentinel_password, and the master may be the parameter
 // master_name, too. Other parameters are go-redis's (dial_timeout, pool_size, …), except those that let reads go to replicas,
-// which lag behind; with TLS, skip_verify=true accepts any certificate. Special characters in user and password must be
+// which lag behind, and skip_verify: nothing accepts any certificate. Special characters in user and password must be
 // percent-encoded. Errors carry the URL masked, never the password.
-func Parse(raw string) (*Target, error) {
-	opt, err := parse(raw)
+func Parse(raw string) (*Target, error) { return ParseSecure(raw, Security{}) }
+
+// ParseSecure is Parse with certificates, or a password from a file; the URL then may name a user without a password. The files are read, to see that
+// they are sound. What is wrong with them is a *SettingError.
+func ParseSecure(raw string, sec Security) (*Target, error) {
+	t := &Target{security: sec, shown: Mask(raw)}
+	p, err := t.parse(raw)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", Mask(raw), err)
 	}
-	return &Target{Options: opt, shown: Mask(raw)}, nil
+	if err := sec.check(t, p.user); err != nil {
+		return nil, err
+	}
+	if sec.PasswordFile != "" {
+		user := ""
+		if p.user != nil {
+			user = p.user.Username()
+			t.shown = Mask(strings.Replace(raw, "@", ":"+masked+"@", 1)) // it certainly is a user
+		}
+		t.Options.CredentialsProviderContext = func(context.Context) (string, string, error) {
+			password, err := sec.password()
+			return user, password, err
+		}
+	}
+	return t, nil
 }
 
-func parse(raw string) (*redis.UniversalOptions, error) {
+func (t *Target) parse(raw string) (*urlParts, error) {
 	p, err := splitURL(raw)
 	if err != nil {
 		return nil, err
+	}
+	if p.user != nil && t.security.PasswordFile == "" {
+		if _, ok := p.user.Password(); !ok {
+			return nil, errors.New("the user has no password: write USER:PASSWORD@HOST, or :PASSWORD@HOST")
+		}
 	}
 	mode, ok := strings.CutPrefix(p.scheme, "rediss")
 	secure := ok
@@ -98,19 +130,10 @@ func parse(raw string) (*redis.UniversalOptions, error) {
 			return nil, errors.New("parameter addr must be HOST:PORT")
 		}
 	}
-	skipVerify := p.query.Get("skip_verify")
-	p.query.Del("skip_verify")
-	if !slices.Contains([]string{"", "true", "false"}, skipVerify) {
-		return nil, errors.New("parameter skip_verify must be true or false")
+	if p.query.Has("skip_verify") {
+		return nil, errors.New("parameter skip_verify would trust anybody: leave it out, and name the CA of the server's certificate (redis-tls-ca)")
 	}
-	if skipVerify != "" && !secure {
-		return nil, errors.New("parameter skip_verify has a meaning only with TLS: begin the URL with rediss")
-	}
-
 	u := &url.URL{Scheme: "redis", User: p.user, Host: p.hosts[0]}
-	if secure {
-		u.Scheme = "rediss"
-	}
 	opt := &redis.UniversalOptions{}
 	switch mode {
 	case "-sentinel":
@@ -123,11 +146,8 @@ func parse(raw string) (*redis.UniversalOptions, error) {
 	if err != nil {
 		return nil, err
 	}
-	if opt.TLSConfig != nil {
-		opt.TLSConfig.MinVersion = tls.VersionTLS12
-		opt.TLSConfig.InsecureSkipVerify = skipVerify == "true"
-	}
-	return opt, nil
+	t.Options, t.TLS = opt, secure
+	return p, nil
 }
 
 func (p *urlParts) single(u *url.URL, opt *redis.UniversalOptions) error {
@@ -260,9 +280,6 @@ func splitURL(raw string) (*urlParts, error) {
 		if err != nil {
 			return nil, errors.New("user and password must be percent-encoded, a % as %25")
 		}
-		if _, ok := u.User.Password(); !ok {
-			return nil, errors.New("the user has no password: write USER:PASSWORD@HOST, or :PASSWORD@HOST")
-		}
 		p.user, hosts = u.User, after
 	}
 	p.hosts = strings.Split(hosts, ",")
@@ -336,6 +353,11 @@ func Mask(raw string) string {
 		return masked
 	case err != nil:
 		return scheme + "://" + masked
+	}
+	if p.user != nil {
+		if _, ok := p.user.Password(); !ok {
+			return scheme + "://" + masked // a password in the place of the user, perhaps
+		}
 	}
 	end := len(rest)
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {

@@ -13,25 +13,25 @@ import (
 func TestParse(t *testing.T) {
 	for _, test := range []struct {
 		url  string
-		want string // addrs|db|user|password|master|cluster|TLS name
+		want string // addrs|db|user|password|master|cluster|TLS
 	}{
-		{"redis://", "localhost:6379|0||||false|"},
-		{"redis://localhost:6379/0", "localhost:6379|0||||false|"},
-		{"redis://h", "h:6379|0||||false|"},
-		{"redis://[::1]:7/3", "[::1]:7|3||||false|"},
-		{"redis://:pw@h/2", "h:6379|2||pw||false|"},
-		{"redis://me:p%40%2F%3A@h/2", "h:6379|2|me|p@/:||false|"},
-		{"redis://h?db=4", "h:6379|4||||false|"},
-		{"REDIS://h", "h:6379|0||||false|"},
-		{"rediss://me:pw@h:1", "h:1|0|me|pw||false|h"},
-		{"redis-cluster://h", "h:6379|0||||true|"},
-		{"redis-cluster://me:pw@a:1,b,c:3", "a:1,b:6379,c:3|0|me|pw||true|"},
-		{"redis-cluster://a:1/0?addr=b:2", "a:1,b:2|0||||true|"},
-		{"rediss-cluster://a:1,b:2", "a:1,b:2|0||||true|a"},
-		{"redis-sentinel://me:pw@a,b:2/mine/5", "a:26379,b:2|5|me|pw|mine|false|"},
-		{"redis-sentinel://:pw@a:1/3?master_name=mine", "a:1|3||pw|mine|false|"},
-		{"redis-sentinel://a:1?master=mine", "a:1|0|||mine|false|"},
-		{"rediss-sentinel://a:1/mine", "a:1|0|||mine|false|a"},
+		{"redis://", "localhost:6379|0||||false|false"},
+		{"redis://localhost:6379/0", "localhost:6379|0||||false|false"},
+		{"redis://h", "h:6379|0||||false|false"},
+		{"redis://[::1]:7/3", "[::1]:7|3||||false|false"},
+		{"redis://:pw@h/2", "h:6379|2||pw||false|false"},
+		{"redis://me:p%40%2F%3A@h/2", "h:6379|2|me|p@/:||false|false"},
+		{"redis://h?db=4", "h:6379|4||||false|false"},
+		{"REDIS://h", "h:6379|0||||false|false"},
+		{"rediss://me:pw@h:1", "h:1|0|me|pw||false|true"},
+		{"redis-cluster://h", "h:6379|0||||true|false"},
+		{"redis-cluster://me:pw@a:1,b,c:3", "a:1,b:6379,c:3|0|me|pw||true|false"},
+		{"redis-cluster://a:1/0?addr=b:2", "a:1,b:2|0||||true|false"},
+		{"rediss-cluster://a:1,b:2", "a:1,b:2|0||||true|true"},
+		{"redis-sentinel://me:pw@a,b:2/mine/5", "a:26379,b:2|5|me|pw|mine|false|false"},
+		{"redis-sentinel://:pw@a:1/3?master_name=mine", "a:1|3||pw|mine|false|false"},
+		{"redis-sentinel://a:1?master=mine", "a:1|0|||mine|false|false"},
+		{"rediss-sentinel://a:1/mine", "a:1|0|||mine|false|true"},
 	} {
 		target, err := Parse(test.url)
 		if err != nil {
@@ -39,11 +39,7 @@ func TestParse(t *testing.T) {
 			continue
 		}
 		o := target.Options
-		tls := ""
-		if o.TLSConfig != nil {
-			tls = o.TLSConfig.ServerName
-		}
-		got := fmt.Sprintf("%s|%d|%s|%s|%s|%v|%s", strings.Join(o.Addrs, ","), o.DB, o.Username, o.Password, o.MasterName, o.IsClusterMode, tls)
+		got := fmt.Sprintf("%s|%d|%s|%s|%s|%v|%v", strings.Join(o.Addrs, ","), o.DB, o.Username, o.Password, o.MasterName, o.IsClusterMode, target.TLS)
 		if got != test.want {
 			t.Errorf("%s\ngot  %s\nwant %s", test.url, got, test.want)
 		}
@@ -62,7 +58,7 @@ func TestTargetOpensTheRightClient(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		client := redis.NewUniversalClient(target.Options)
+		client := target.Client()
 		got := fmt.Sprintf("%T", client)
 		if c, ok := client.(*redis.Client); ok {
 			got += " " + c.String()
@@ -78,13 +74,13 @@ func TestTargetOpensTheRightClient(t *testing.T) {
 
 func TestRedisURLParameters(t *testing.T) {
 	for _, scheme := range []string{"rediss://h", "rediss-cluster://h", "rediss-sentinel://h/m"} {
-		target, err := Parse(scheme + "?dial_timeout=3s&pool_size=7&client_name=x&skip_verify=true")
+		target, err := Parse(scheme + "?dial_timeout=3s&pool_size=7&client_name=x")
 		if err != nil {
 			t.Fatal(err)
 		}
 		o := target.Options
-		if o.DialTimeout != 3*time.Second || o.PoolSize != 7 || o.ClientName != "x" || !o.TLSConfig.InsecureSkipVerify {
-			t.Errorf("%s: %v %v %q %v", scheme, o.DialTimeout, o.PoolSize, o.ClientName, o.TLSConfig.InsecureSkipVerify)
+		if o.DialTimeout != 3*time.Second || o.PoolSize != 7 || o.ClientName != "x" || !target.TLS {
+			t.Errorf("%s: %v %v %q %v", scheme, o.DialTimeout, o.PoolSize, o.ClientName, target.TLS)
 		}
 	}
 	target, err := Parse("redis-sentinel://me:pw@a/m?sentinel_username=s&sentinel_password=hunter2")
@@ -141,8 +137,7 @@ func TestWrongRedisURLs(t *testing.T) {
 		"redis://h?password=hunter2":        "belong in front of the host",
 		"redis://h?nonsense=1":              "unexpected option: nonsense",
 		"redis://h?pool_size=x":             "invalid pool_size number",
-		"redis://h?skip_verify=true":        "only with TLS",
-		"rediss://h?skip_verify=x":          "skip_verify must be true or false",
+		"rediss://h?skip_verify=true":       "name the CA of the server's certificate (redis-tls-ca)",
 		"redis-cluster://h?read_only=true":  "would read from replicas",
 		"redis-sentinel://h/m?replica_only": "would read from replicas",
 	} {
