@@ -29,6 +29,7 @@ const (
 	ErrorWorkerLost = "worker_lost" // its workers died more often than max_recoveries allows
 	ErrorCancelled  = "cancelled"   // it was asked to cancel
 	ErrorInput      = "input"       // its input does not fit the workflow
+	ErrorRecord     = "record"      // its stored record cannot be read
 )
 
 // RunError says why an attempt or a step failed.
@@ -77,6 +78,8 @@ type Run struct {
 	Input       json.RawMessage `json:"input,omitempty"`
 	Options     *RunOptions     `json:"options,omitempty"` // nil: the executing worker's own
 	CreatedAt   time.Time       `json:"created_at"`
+	Format      int             `json:"-"` // as Schedule.Format
+	Damage      string          `json:"-"` // what of the stored record cannot be read, for people; such a run can only end. Empty: nothing
 
 	RunProgress
 }

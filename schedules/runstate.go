@@ -46,6 +46,9 @@ type Outcome struct {
 // EndAttempt decides what the end of the current attempt makes of a running run. opts are the executing worker's, used where the
 // run carries none. jitter is a random number in [0, 1).
 func EndAttempt(r Run, o Outcome, opts RunOptions, now time.Time, jitter float64) RunChange {
+	if r.Damage != "" {
+		return FailDamaged(r, now)
+	}
 	if r.Options != nil {
 		opts = *r.Options
 	}
@@ -75,11 +78,12 @@ func EndAttempt(r Run, o Outcome, opts RunOptions, now time.Time, jitter float64
 	}
 }
 
+// errText is what a line of the run's log says of an error.
 func errText(e *RunError) string {
 	if e == nil {
 		return "no error given"
 	}
-	return e.Message
+	return Cut(e.Message, DefaultLimits().LogLine)
 }
 
 // Wait is the pause after the failed attempt with this number (from 1).
@@ -99,6 +103,9 @@ func (b Backoff) Wait(attempt int, jitter float64) time.Duration {
 
 // LoseRun decides what becomes of a running run whose worker let its lease run out for certain.
 func LoseRun(r Run, now time.Time) RunChange {
+	if r.Damage != "" {
+		return FailDamaged(r, now)
+	}
 	limit := DefaultMaxRecoveries
 	if r.Options != nil {
 		limit = r.Options.MaxRecoveries
@@ -116,6 +123,9 @@ func LoseRun(r Run, now time.Time) RunChange {
 
 // ReturnRun decides what becomes of a pending run that reached a worker which lacks its workflow: it comes back after 1 s, doubling to 30 s.
 func ReturnRun(r Run, worker string, now time.Time) RunChange {
+	if r.Damage != "" {
+		return FailDamaged(r, now)
+	}
 	if !r.CancelAt.IsZero() {
 		return cancelRun(r, now)
 	}
@@ -132,6 +142,9 @@ func ReturnRun(r Run, worker string, now time.Time) RunChange {
 func RequestCancel(r Run, reason string, grace Duration, now time.Time) (RunChange, bool) {
 	if r.Status.Ended() || !r.CancelAt.IsZero() {
 		return RunChange{}, false
+	}
+	if r.Damage != "" {
+		return FailDamaged(r, now), true
 	}
 	if grace <= 0 {
 		grace = DefaultCancelGrace
@@ -150,6 +163,8 @@ func RequestCancel(r Run, reason string, grace Duration, now time.Time) (RunChan
 // when nothing is to be changed.
 func RunDue(r Run, gone bool, now time.Time) (RunChange, bool) {
 	switch {
+	case r.Damage != "" && !r.Status.Ended():
+		return FailDamaged(r, now), true
 	case r.Status.Ended() || r.Due.IsZero() || r.Due.After(now):
 		return RunChange{}, false
 	case !r.CancelAt.IsZero() && (r.Status != RunRunning || !now.Before(r.CancelDeadline)):
@@ -196,6 +211,12 @@ func sendRun(r Run, now time.Time, why string) RunChange {
 	c.Run.Sent, c.Run.Due, c.Send = true, now.Add(LookAfter), true
 	c.Events = []Event{{At: now, Kind: "sent", Level: "warn", Message: why}}
 	return c
+}
+
+// FailDamaged ends a run whose stored record cannot be read: nobody knows what it was to do.
+func FailDamaged(r Run, now time.Time) RunChange {
+	r.Error = &RunError{Kind: ErrorRecord, Message: "the run's record cannot be read: " + Cut(r.Damage, DefaultLimits().LogLine)}
+	return endRun(r, RunFailed, now, "failed: "+r.Error.Message)
 }
 
 func cancelRun(r Run, now time.Time) RunChange {

@@ -145,6 +145,7 @@ type Schedule struct {
 	Progress
 	Tally
 	Revision int64 `json:"revision"` // rises with every commit and with every end of a run
+	Format   int   `json:"-"`        // the store's own: of the stored record, where it is above the one of new records; carried, never looked at
 }
 
 // NextRunTime is the instant the next regular tick is due; zero unless the schedule is active and has one.
@@ -220,6 +221,7 @@ type Backfill struct {
 	Cursor    time.Time       `json:"cursor,omitzero"` // the last nominal time started or dropped
 	Started   int64           `json:"started"`
 	Dropped   int64           `json:"dropped"`
+	Format    int             `json:"-"` // as Schedule.Format
 
 	BackfillTally
 }

@@ -44,6 +44,8 @@ var (
 	ErrClock = errors.New("ahead of the store's clock")
 	// ErrReadOnly: the store can be read but not written (a read-only folder, a replica).
 	ErrReadOnly = errors.New("store is read-only")
+	// ErrUnreadable: a record was damaged, by another hand or a fault, and cannot be read. Trying again changes nothing.
+	ErrUnreadable = errors.New("record cannot be read")
 	// ErrFormat: a record was written by a newer version of the program.
 	ErrFormat = errors.New("written by a newer version of the program")
 )
@@ -64,13 +66,15 @@ type Store interface {
 	Leases
 	Registry
 	Retention
+	Audit
 
 	// Describe names the store for people, without secrets: "redis localhost:6379/0" or "./workflow_data".
 	Describe() string
 	// Ping reports whether the store answers, and can be written.
 	Ping(ctx context.Context) error
-	// Warnings says, one line each, which of the store's settings endanger what is promised (eviction, no persistence).
-	Warnings(ctx context.Context) ([]string, error)
+	// Inspect looks at the store itself: settings that endanger what is promised, rights, clock, latency, room, and whether records of a newer version of
+	// the program are among the first so many (0: none) of each kind. Its work is bounded; it changes nothing that lasts. An error: the store does not answer.
+	Inspect(ctx context.Context, records int) ([]Finding, error)
 	// Close frees connections; calls after it fail. Closing twice is harmless.
 	Close() error
 }
@@ -87,7 +91,7 @@ type Clock interface {
 // Loaded is one answer of Load.
 type Loaded struct {
 	State schedules.State
-	Err   error // ErrNotFound, ErrFormat
+	Err   error // ErrNotFound, ErrFormat, ErrUnreadable
 }
 
 // Schedules reads and commits schedules.
@@ -181,7 +185,7 @@ type Wake struct {
 type Runs interface {
 	// CreateRun writes a new run without a schedule, with its outbox entry. If the id exists, it returns the run as it is and false.
 	CreateRun(ctx context.Context, run schedules.Run) (schedules.Run, bool, error)
-	// GetRun reads a run: ErrNotFound.
+	// GetRun reads a run: ErrNotFound. Of one whose record is damaged it gives what can be read, with Damage; as much as its end needs.
 	GetRun(ctx context.Context, id string) (schedules.Run, error)
 	// ListRuns lists runs by creation, newest first.
 	ListRuns(ctx context.Context, f RunFilter, p Page) ([]schedules.Run, string, error)
@@ -195,7 +199,7 @@ type Runs interface {
 	CommitRun(ctx context.Context, c schedules.RunChange) error
 	// RecordStep writes a step, by key, if the dispatch is the run's current one and the run is running: ErrStale.
 	RecordStep(ctx context.Context, id string, dispatch int, step schedules.Step) error
-	// Steps reads the steps of a run in the order they were first recorded.
+	// Steps reads the steps of a run in the order they were first recorded. ErrUnreadable, with those that can be read, when one is damaged.
 	Steps(ctx context.Context, id string) ([]schedules.Step, error)
 	// AppendEvents adds to a run's log, which keeps the newest 1,000. No fence: a log line may come late.
 	AppendEvents(ctx context.Context, id string, events ...schedules.Event) error
@@ -339,6 +343,45 @@ type Retention interface {
 	// raising the revision, and no later commit takes it back. RunKeep and the last success do not hold for a deleted schedule; its record goes last, once it
 	// was deleted (UpdatedAt) longer ago than RunAge.
 	Trim(ctx context.Context, shard int, l Limits) (more bool, err error)
+}
+
+// Index names an index of records: what a due time, a lease or a place among the active is found by.
+type Index string
+
+// The indexes that an audit compares with the records they are made from.
+const (
+	IndexTicks  Index = "ticks"  // a schedule's next tick: Schedule.NextRunTime
+	IndexTimers Index = "timers" // a run's Due; of a schedule in which something waits, a time no later than SafetyLook from now
+	IndexLeases Index = "leases" // the lease of a running run
+	IndexActive Index = "active" // the active runs of a schedule
+	IndexRuns   Index = "runs"   // the active runs of all
+)
+
+// Mend is an index entry that did not fit its record and was written anew from it.
+type Mend struct {
+	Ref   schedules.Ref // of a schedule; zero when RunID is given
+	RunID string
+	Index Index
+	// Was and Is are the entry's time before and after; zero: no entry. In the indexes of active runs, which are not ordered by time, anything but zero says
+	// that there is one.
+	Was, Is time.Time
+}
+
+// Audited is what one step of an audit came to.
+type Audited struct {
+	Looked int    // records compared
+	Mended []Mend // what did not fit
+	Round  bool   // the shard's round has ended; the next call begins anew
+}
+
+// Audit compares records with the index entries made from them, and writes those anew that differ, each record's in one transaction with the comparison. Commits
+// keep the two together: what differs was damaged from outside (by hand, a partial restore) or by a bug. Records and revisions stay as they are, but that a running run
+// whose lease is gone gets one that has run out. Records of a newer format are left alone.
+type Audit interface {
+	// Audit goes on with a shard's round through its schedules and active runs by at most limit records.
+	Audit(ctx context.Context, shard, limit int) (Audited, error)
+	// Reindex does the same for those named by Ref or RunID; of one that has no record, entries are removed. Due is not used.
+	Reindex(ctx context.Context, of ...Timer) ([]Mend, error)
 }
 
 // All walks every page of a list call.

@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -16,9 +17,38 @@ import (
 //	redis-cluster://host:6379,host2:6379                 a cluster, asked for at any of its nodes
 //
 // User and password are those of the Redis servers; the sentinels' own are the parameters sentinel_username and sentinel_password. Errors never repeat
-// a password.
-func NewClient(rawURL string) (redis.UniversalClient, error) {
-	target, err := redisurl.Parse(rawURL)
+// a password. For certificates of one's own, or a password from a file, use Open, and its store's Client for what else goes to the same server.
+func NewClient(rawURL string) (redis.UniversalClient, error) { return Config{URL: rawURL}.newClient() }
+
+// TLS says how connections of a rediss:// URL are secured, sentinels' and clusters' among them. The zero value trusts the system's CAs and has no
+// client certificate. The files are in PEM form; they are read by Open, and again for every connection, so that they can be renewed while the
+// program runs. There is no way to leave out the check of the server's certificate: name its CA.
+type TLS struct {
+	// CAFile holds the certificates of the CAs that may have signed the servers' certificates. Empty: the system's.
+	CAFile string
+	// CertFile and KeyFile hold the client's certificate and its key, which has no passphrase. Empty: none.
+	CertFile, KeyFile string
+	// ServerName is what the servers' certificates must be for. Empty: the host that is dialed, which may be an address that a sentinel or a
+	// cluster named.
+	ServerName string
+}
+
+// fields name the settings of redisurl as a program does.
+var fields = map[string]string{
+	redisurl.SettingCA:           "Config.TLS.CAFile",
+	redisurl.SettingCert:         "Config.TLS.CertFile",
+	redisurl.SettingKey:          "Config.TLS.KeyFile",
+	redisurl.SettingServerName:   "Config.TLS.ServerName",
+	redisurl.SettingPasswordFile: "Config.PasswordFile",
+}
+
+func (cfg Config) newClient() (redis.UniversalClient, error) {
+	target, err := redisurl.ParseSecure(cfg.URL, redisurl.Security{CAFile: cfg.TLS.CAFile, CertFile: cfg.TLS.CertFile, KeyFile: cfg.TLS.KeyFile,
+		ServerName: cfg.TLS.ServerName, PasswordFile: cfg.PasswordFile})
+	var wrong *redisurl.SettingError
+	if errors.As(err, &wrong) {
+		return nil, errors.New(redisurl.Rename(wrong.Error(), func(setting string) string { return fields[setting] }))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("redis URL %w", err)
 	}

@@ -13,5 +13,5 @@
 // client repeats a call whose answer was lost: each writes a random token with its change, and finds it there the second time.
 //
 // The package does not hand runs to workers, does not retry beyond what the client does, and does not watch over Redis: what Redis loses is lost (see
-// Warnings for the settings that matter).
+// Inspect for the settings that matter).
 package redisstore

@@ -32,6 +32,7 @@ const shards = 16
 //	b:<backfill id>              hash     row, tally: a backfill
 //	backfills, backfills:s:<id>  zset     backfill ids by creation
 //	trim                         string   where retention is on its round
+//	audit                        string   where the audit of the indexes is on its round
 //	lock:<name>                  string   "<until in ms> <holder>"
 //	wake                         channel  t: something in ticks, m: something in timers or outbox, is due sooner
 //

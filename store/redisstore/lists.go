@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -228,6 +229,10 @@ func (s *Store) readSchedules(ctx context.Context, entries []entry) ([]schedules
 			continue // removed meanwhile
 		}
 		sch, err := decodeSchedule(row[0], row[1], row[2], row[3])
+		if errors.Is(err, store.ErrUnreadable) {
+			s.log.WarnContext(ctx, "a list leaves out a schedule whose record cannot be read", "schedule_id", entries[i].id, "error", err)
+			continue
+		}
 		if err != nil {
 			return nil, s.wrap(err, "read schedule %s", entries[i].id)
 		}

@@ -11,9 +11,6 @@ import (
 	"github.com/pyworkflow-go/pyworkflow/store"
 )
 
-// formatVersion is that of the records written; scripts have the same number (FORMAT).
-const formatVersion = 1
-
 // millis is a time that is kept as milliseconds since 1970; zero is left out.
 type millis time.Time
 
@@ -34,23 +31,20 @@ func (m *millis) UnmarshalJSON(b []byte) error {
 }
 
 // The row types below are the domain's records with another form for some fields: a field here hides the one of the same JSON name in the record.
-// What the domain adds is kept without a word here.
+// What the domain adds is kept without a word here, but is a new format: TestShape.
 
-type recordRow struct {
-	schedules.Record
-	CreatedAt millis `json:"created_at,omitzero"`
-	UpdatedAt millis `json:"updated_at,omitzero"`
+func encodeRecord(r schedules.Record, format int) ([]byte, error) {
+	row := newRecordRow(r, format)
+	row.CreatedAt, row.UpdatedAt = millis(r.CreatedAt), millis(r.UpdatedAt)
+	return json.Marshal(row)
 }
 
-func encodeRecord(r schedules.Record) ([]byte, error) {
-	return json.Marshal(recordRow{Record: r, CreatedAt: millis(r.CreatedAt), UpdatedAt: millis(r.UpdatedAt)})
-}
-
-func decodeRecord(b string) (schedules.Record, error) {
+func decodeRecord(b string, format int) (schedules.Record, error) {
 	var row recordRow
-	err := json.Unmarshal([]byte(b), &row)
-	row.Record.CreatedAt, row.Record.UpdatedAt = time.Time(row.CreatedAt), time.Time(row.UpdatedAt)
-	return row.Record, err
+	err := strict(b, format, &row)
+	r := row.record(format)
+	r.CreatedAt, r.UpdatedAt = time.Time(row.CreatedAt), time.Time(row.UpdatedAt)
+	return r, err
 }
 
 type progressRow struct {
@@ -67,9 +61,9 @@ func encodeProgress(p schedules.Progress) ([]byte, error) {
 		NextDue: millis(p.NextDue), AnchorStart: millis(p.AnchorStart), LastRunAt: millis(p.LastRunAt)})
 }
 
-func decodeProgress(b string) (schedules.Progress, error) {
+func decodeProgress(b string, format int) (schedules.Progress, error) {
 	var row progressRow
-	err := json.Unmarshal([]byte(b), &row)
+	err := strict(b, format, &row)
 	p := row.Progress
 	p.DecidedUntil, p.NextNominal, p.NextDue = time.Time(row.DecidedUntil), time.Time(row.NextNominal), time.Time(row.NextDue)
 	p.AnchorStart, p.LastRunAt = time.Time(row.AnchorStart), time.Time(row.LastRunAt)
@@ -99,9 +93,9 @@ func encodeTally(t schedules.Tally) ([]byte, error) {
 		AnchorEnd: millis(t.AnchorEnd), HistoryFrom: millis(t.HistoryFrom)})
 }
 
-func decodeTally(b string) (schedules.Tally, error) {
+func decodeTally(b string, format int) (schedules.Tally, error) {
 	var row tallyRow
-	err := json.Unmarshal([]byte(b), &row)
+	err := strict(b, format, &row)
 	t := row.Tally
 	t.Total, t.Successful, t.Failed, t.Cancelled, t.Skipped, t.Missed = row.Total, row.Successful, row.Failed, row.Cancelled, row.Skipped, row.Missed
 	t.Active, t.ActiveBackfill, t.WaitingRegular, t.WaitingManual = row.Active, row.ActiveBackfill, row.WaitingRegular, row.WaitingManual
@@ -113,22 +107,26 @@ func decodeTally(b string) (schedules.Tally, error) {
 func decodeSchedule(head, rec, hot, tally string) (schedules.Schedule, error) {
 	var s schedules.Schedule
 	version, rest, _ := strings.Cut(head, " ")
-	if v, err := strconv.Atoi(version); err != nil || v > formatVersion {
-		return s, store.ErrFormat
+	v, err := strconv.Atoi(version)
+	if err != nil {
+		return s, unreadable("field head", fmt.Errorf("format %q is not a number", version))
 	}
+	if err := checkFormat(v); err != nil {
+		return s, err
+	}
+	s.Format = ownFormat(v)
 	rev, _, _ := strings.Cut(rest, " ")
-	var err error
 	if s.Revision, err = strconv.ParseInt(rev, 10, 64); err != nil {
-		return s, fmt.Errorf("revision %q is not a number", rev)
+		return s, unreadable("field head", fmt.Errorf("revision %q is not a number", rev))
 	}
-	if s.Record, err = decodeRecord(rec); err != nil {
-		return s, fmt.Errorf("read its record: %w", err)
+	if s.Record, err = decodeRecord(rec, v); err != nil {
+		return s, unreadable("field rec", err)
 	}
-	if s.Progress, err = decodeProgress(hot); err != nil {
-		return s, fmt.Errorf("read its progress: %w", err)
+	if s.Progress, err = decodeProgress(hot, v); err != nil {
+		return s, unreadable("field hot", err)
 	}
-	if s.Tally, err = decodeTally(tally); err != nil {
-		return s, fmt.Errorf("read its counters: %w", err)
+	if s.Tally, err = decodeTally(tally, v); err != nil {
+		return s, unreadable("field tally", err)
 	}
 	return s, nil
 }
@@ -170,9 +168,9 @@ func encodeWaiting(w schedules.WaitingTick) ([]byte, error) {
 	return json.Marshal(waitingRow{WaitingTick: w, Tick: tickRow{Tick: w.Tick, Nominal: millis(w.Tick.Nominal)}, Since: millis(w.Since)})
 }
 
-func decodeWaiting(b string) (schedules.WaitingTick, error) {
+func decodeWaiting(b string, format int) (schedules.WaitingTick, error) {
 	var row waitingRow
-	err := json.Unmarshal([]byte(b), &row)
+	err := strict(b, format, &row)
 	row.WaitingTick.Tick, row.WaitingTick.Since = tickOf(row.Tick), time.Time(row.Since)
 	return row.WaitingTick, err
 }
@@ -200,7 +198,7 @@ type backfillTally struct {
 }
 
 func encodeBackfill(b schedules.Backfill) (row, tally []byte, err error) {
-	if row, err = json.Marshal(backfillRow{V: formatVersion, Backfill: b}); err != nil {
+	if row, err = json.Marshal(backfillRow{V: formatOf(b.Format), Backfill: b}); err != nil {
 		return nil, nil, err
 	}
 	tally, err = json.Marshal(backfillTally{Active: b.Active, Successful: b.Successful, Failed: b.Failed, Cancelled: b.Cancelled,
@@ -211,13 +209,15 @@ func encodeBackfill(b schedules.Backfill) (row, tally []byte, err error) {
 func decodeBackfill(row, tally string) (schedules.Backfill, error) {
 	var r backfillRow
 	var t backfillTally
-	if err := json.Unmarshal([]byte(row), &r); err != nil {
+	v, err := versionOf(row)
+	if err != nil {
 		return r.Backfill, err
 	}
-	if r.V > formatVersion {
-		return r.Backfill, store.ErrFormat
+	if err := strict(row, v, &r); err != nil {
+		return r.Backfill, err
 	}
-	err := json.Unmarshal([]byte(tally), &t)
+	err = strict(tally, v, &t)
+	r.Format = ownFormat(v)
 	r.BackfillTally = schedules.BackfillTally{Active: t.Active, Successful: t.Successful, Failed: t.Failed, Cancelled: t.Cancelled}
 	return r.Backfill, err
 }
@@ -250,8 +250,8 @@ type runMut struct {
 	Error          hidden `json:"error,omitempty"`
 }
 
-func encodeMut(p schedules.RunProgress, token string) ([]byte, error) {
-	return json.Marshal(runMut{V: formatVersion, CT: token, RunProgress: p, StartedAt: millis(p.StartedAt), EndedAt: millis(p.EndedAt),
+func encodeMut(p schedules.RunProgress, format int, token string) ([]byte, error) {
+	return json.Marshal(runMut{V: format, CT: token, RunProgress: p, StartedAt: millis(p.StartedAt), EndedAt: millis(p.EndedAt),
 		Due: millis(p.Due), CancelAt: millis(p.CancelAt), CancelDeadline: millis(p.CancelDeadline)})
 }
 
@@ -272,7 +272,7 @@ func runFields(r *schedules.Run, token string, fresh bool) ([]any, error) {
 			list = append(list, "lease", ms(r.Lease))
 		}
 	}
-	mut, err := encodeMut(r.RunProgress, token)
+	mut, err := encodeMut(r.RunProgress, formatOf(r.Format), token)
 	if err != nil {
 		return nil, err
 	}
@@ -293,17 +293,15 @@ func runFields(r *schedules.Run, token string, fresh bool) ([]any, error) {
 // decodeRun puts a run together from the fields of its row.
 func decodeRun(id string, f map[string]string) (schedules.Run, error) {
 	run := schedules.Run{ID: id}
-	var fix runFix
-	var mut runMut
-	if err := json.Unmarshal([]byte(f["mut"]), &mut); err != nil {
-		return run, fmt.Errorf("read its progress: %w", err)
+	mut, damage, err := decodeProgressOf(f["mut"])
+	if err != nil {
+		return run, err
 	}
-	if mut.V > formatVersion {
-		return run, store.ErrFormat
+	fix, more, err := decodeFix(f["fix"], mut.V)
+	if err != nil {
+		return run, err
 	}
-	if err := json.Unmarshal([]byte(f["fix"]), &fix); err != nil {
-		return run, fmt.Errorf("read its record: %w", err)
-	}
+	run.Format, run.Damage = ownFormat(mut.V), both(damage, more)
 	run.ScheduleID, run.Incarnation, run.BackfillID, run.Workflow, run.Queue = fix.Schedule, fix.Incarnation, fix.Backfill, fix.Workflow, fix.Queue
 	run.Trigger, run.Nominal, run.CreatedAt, run.Options = fix.Trigger, time.Time(fix.Nominal), time.Time(fix.CreatedAt), fix.Options
 	run.Input = raw(f["in"])
@@ -312,16 +310,16 @@ func decodeRun(id string, f map[string]string) (schedules.Run, error) {
 	p.CancelAt, p.CancelDeadline = time.Time(mut.CancelAt), time.Time(mut.CancelDeadline)
 	p.Result = raw(f["result"])
 	if s := f["lease"]; s != "" {
-		n, err := strconv.ParseInt(s, 10, 64)
-		if err != nil {
-			return run, fmt.Errorf("lease %q is not a number", s)
+		if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+			p.Lease = time.UnixMilli(n).UTC()
+		} else {
+			run.Damage = both(run.Damage, fmt.Sprintf("field lease: %q is not a number", s))
 		}
-		p.Lease = time.UnixMilli(n).UTC()
 	}
 	if s := f["error"]; s != "" {
 		p.Error = new(schedules.RunError)
 		if err := json.Unmarshal([]byte(s), p.Error); err != nil {
-			return run, fmt.Errorf("read its error: %w", err)
+			p.Error = &schedules.RunError{Kind: schedules.ErrorRecord, Message: "the run's error cannot be read: " + line(err)}
 		}
 	}
 	run.RunProgress = p

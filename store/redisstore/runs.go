@@ -51,7 +51,13 @@ func (s *Store) GetRun(ctx context.Context, id string) (schedules.Run, error) {
 	if err != nil {
 		return schedules.Run{}, s.wrap(err, "read run %s", id)
 	}
-	return found[0], nil
+	run := found[0]
+	if run.Damage != "" && run.ScheduleID == "" && !run.Status.Ended() {
+		if err := s.adopt(ctx, &run); err != nil {
+			return run, s.wrap(err, "read run %s", id)
+		}
+	}
+	return run, nil
 }
 
 // runs reads those of ids that exist.
@@ -163,7 +169,11 @@ func (s *Store) CommitRun(ctx context.Context, c schedules.RunChange) error {
 	if run.ScheduleID != "" {
 		ref = run.Ref().String()
 	}
-	args := append([]any{token, c.Expect, ms(c.Now), ms(c.Now.Add(-store.MaxClockLead)), run.ID, string(run.Status), run.Dispatch, ms(run.Due), ms(run.Lease),
+	expect := strconv.FormatInt(c.Expect, 10)
+	if run.Damage != "" {
+		expect = ""
+	}
+	args := append([]any{token, expect, ms(c.Now), ms(c.Now.Add(-store.MaxClockLead)), run.ID, string(run.Status), run.Dispatch, ms(run.Due), ms(run.Lease),
 		activeScore(run), member, ref}, list...)
 	if args, err = appendEvents(args, c.Events); err != nil {
 		return fmt.Errorf("commit run %s: %w", run.ID, err)
@@ -223,6 +233,7 @@ func (s *Store) Steps(ctx context.Context, id string) ([]schedules.Step, error) 
 		step  schedules.Step
 	}
 	var all []placed
+	var bad error
 	for key, value := range cmd.Val() {
 		place, text, _ := strings.Cut(value, " ")
 		n, err := strconv.Atoi(place)
@@ -231,7 +242,8 @@ func (s *Store) Steps(ctx context.Context, id string) ([]schedules.Step, error) 
 			err = json.Unmarshal([]byte(text), &step)
 		}
 		if err != nil {
-			return nil, s.wrap(err, "read step %s of run %s", key, id)
+			bad = s.wrap(unreadable("step "+key, err), "read steps of run %s", id)
+			continue
 		}
 		all = append(all, placed{n, step})
 	}
@@ -240,7 +252,7 @@ func (s *Store) Steps(ctx context.Context, id string) ([]schedules.Step, error) 
 	for i, p := range all {
 		steps[i] = p.step
 	}
-	return steps, nil
+	return steps, bad
 }
 
 // AppendEvents adds to a run's log.

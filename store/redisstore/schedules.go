@@ -40,8 +40,8 @@ func (s *Store) Load(ctx context.Context, refs ...schedules.Ref) ([]store.Loaded
 		calls[i] = call{&loadScript, []string{s.keys.schedule(ref)}, nil}
 	}
 	replies := s.do(ctx, calls...)
-	if err := firstError(replies); err != nil {
-		return nil, time.Time{}, s.wrap(err, "load %s", several(refs))
+	if earliest(replies).IsZero() { // what the server makes of one schedule is that one's
+		return nil, time.Time{}, s.wrap(replies[0].err, "load %s", several(refs))
 	}
 	loaded := make([]store.Loaded, len(refs))
 	for i := range replies {
@@ -64,6 +64,9 @@ func several(refs []schedules.Ref) string {
 
 func decodeState(r *reply) (schedules.State, error) {
 	var st schedules.State
+	if errors.Is(r.err, store.ErrUnreadable) {
+		return st, fmt.Errorf("%w: field head is none, or rec, hot or tally is missing; put it back from a copy", store.ErrUnreadable)
+	}
 	if r.err != nil {
 		return st, r.err
 	}
@@ -71,34 +74,34 @@ func decodeState(r *reply) (schedules.State, error) {
 	if st.Schedule, err = decodeSchedule(r.str(0), r.str(1), r.str(2), r.str(3)); err != nil {
 		return st, err
 	}
-	if st.Regular, err = decodeAll(r.list(4), decodeWaiting); err != nil {
-		return st, err
+	if st.Regular, err = decodeAll(r.list(4), formatOf(st.Schedule.Format), decodeWaiting); err != nil {
+		return st, unreadable("waiting ticks", err)
 	}
-	if st.Manual, err = decodeAll(r.list(5), decodeWaiting); err != nil {
-		return st, err
+	if st.Manual, err = decodeAll(r.list(5), formatOf(st.Schedule.Format), decodeWaiting); err != nil {
+		return st, unreadable("waiting ticks", err)
 	}
 	active := r.list(6)
 	for i := 0; i+1 < len(active); i += 2 {
 		score, err := strconv.ParseFloat(active[i+1], 64)
 		if err != nil {
-			return st, fmt.Errorf("read its active runs: %w", err)
+			return st, unreadable("active runs", err)
 		}
 		st.Active = append(st.Active, schedules.ActiveRun{ID: active[i], CancelRequested: score >= 1, Backfill: score != math.Trunc(score)})
 	}
 	if bf := r.list(7); len(bf) == 2 && bf[0] != "" {
 		b, err := decodeBackfill(bf[0], bf[1])
 		if err != nil {
-			return st, err
+			return st, unreadable("its first backfill", err)
 		}
 		st.Backfill = &b
 	}
 	return st, nil
 }
 
-func decodeAll[T any](list []string, decode func(string) (T, error)) ([]T, error) {
+func decodeAll[T any](list []string, format int, decode func(string, int) (T, error)) ([]T, error) {
 	var all []T
 	for _, e := range list {
-		v, err := decode(e)
+		v, err := decode(e, format)
 		if err != nil {
 			return nil, err
 		}
@@ -138,7 +141,7 @@ func commitArgs(c *schedules.Change) ([]any, error) {
 	if c.Now.IsZero() || sch.ID == "" || sch.Incarnation == "" || sch.Status == "" || strings.ContainsAny(string(sch.Status), " \t\r\n\v\f") {
 		return nil, errIncomplete
 	}
-	rec, err := encodeRecord(sch.Record)
+	rec, err := encodeRecord(sch.Record, formatOf(sch.Format))
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +163,11 @@ func commitArgs(c *schedules.Change) ([]any, error) {
 	token := newToken()
 	args := make([]any, 0, 32+4*len(c.Fates)+16*len(c.Start))
 	args = append(args, token, c.Expect, ms(c.Now), ms(c.Now.Add(-store.MaxClockLead)), sch.ID, sch.Incarnation, string(sch.Status), sch.Workflow,
-		rec, hot, tally, ms(sch.NextRunTime()), timer, len(c.Fates))
+		formatOf(sch.Format), rec, hot, tally, ms(sch.NextRunTime()), timer, len(c.Cancel))
+	for _, r := range c.Cancel {
+		args = append(args, r.RunID, r.Reason, ms(r.Deadline))
+	}
+	args = append(args, len(c.Fates))
 	for i := range c.Fates {
 		b, err := encodeFate(c.Fates[i])
 		if err != nil {
@@ -190,10 +197,6 @@ func commitArgs(c *schedules.Change) ([]any, error) {
 		}
 		args = append(args, r.ID, num(r.CreatedAt), ms(r.Due), leaseOf(r), activeScore(r), outboxOf(r), r.Workflow)
 		args = append(args, list...)
-	}
-	args = append(args, len(c.Cancel))
-	for _, r := range c.Cancel {
-		args = append(args, r.RunID, r.Reason, ms(r.Deadline))
 	}
 	args = append(args, len(c.Backfills))
 	for _, b := range c.Backfills {
@@ -260,10 +263,10 @@ func (s *Store) WaitingTicks(ctx context.Context, ref schedules.Ref, limit int) 
 	})
 	var regular, manual []schedules.WaitingTick
 	if err == nil {
-		regular, err = decodeAll(r.Val(), decodeWaiting)
+		regular, err = decodeAll(r.Val(), reads, decodeWaiting)
 	}
 	if err == nil {
-		manual, err = decodeAll(m.Val(), decodeWaiting)
+		manual, err = decodeAll(m.Val(), reads, decodeWaiting)
 	}
 	if err != nil {
 		return nil, s.wrap(err, "list waiting ticks of schedule %s", ref)
@@ -306,13 +309,16 @@ func (s *Store) backfills(ctx context.Context, ids []string) ([]schedules.Backfi
 		return nil, err
 	}
 	var found []schedules.Backfill
-	for _, cmd := range cmds {
+	for i, cmd := range cmds {
 		f := stringsOf(cmd.Val())
 		if f[0] == "" {
 			continue
 		}
 		b, err := decodeBackfill(f[0], f[1])
-		if err != nil {
+		if err = unreadable("row or tally of the backfill", err); errors.Is(err, store.ErrUnreadable) && len(ids) > 1 {
+			s.log.WarnContext(ctx, "a list leaves out a backfill whose record cannot be read", "backfill_id", ids[i], "error", err)
+			continue
+		} else if err != nil {
 			return nil, err
 		}
 		found = append(found, b)

@@ -27,6 +27,7 @@ type script struct {
 
 func load(name string, before ...string) script {
 	var b strings.Builder
+	fmt.Fprintf(&b, "local READS = %d\n", reads)
 	for _, n := range append(append([]string{"common"}, before...), name) {
 		text, err := luaFiles.ReadFile("lua/" + n + ".lua")
 		if err != nil {
@@ -57,6 +58,7 @@ var (
 	trimScript      = load("trim", "retention")
 	trimRestScript  = load("trimrest", "retention")
 	dropScript      = load("drop")
+	auditScript     = load("audit")
 )
 
 // pipelined is how many scripts go to the server in one go.
@@ -146,6 +148,7 @@ var codes = map[string]error{
 	"stale":    store.ErrStale,
 	"clock":    store.ErrClock,
 	"format":   store.ErrFormat,
+	"damaged":  store.ErrUnreadable,
 }
 
 func parseReply(cmd *redis.Cmd, sc *script) reply {
@@ -163,7 +166,11 @@ func parseReply(cmd *redis.Cmd, sc *script) reply {
 	if !ok || !ok2 || !known {
 		return bad
 	}
-	return reply{values: values[2:], now: time.UnixMilli(now).UTC(), err: err}
+	r := reply{values: values[2:], now: time.UnixMilli(now).UTC(), err: err}
+	if code == "format" {
+		r.err = &store.FormatError{Format: int(r.int(0)), Reads: reads}
+	}
+	return r
 }
 
 // answered reports whether the script ran.

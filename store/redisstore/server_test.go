@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -332,10 +331,99 @@ func TestNewerFormat(t *testing.T) {
 		"get": getErr, "claim": claimErr, "commit": s.CommitRun(ctx, storetest.Transition(run, clock.Now())),
 		"step": s.RecordStep(ctx, run.ID, 1, schedules.Step{Key: "a"}),
 	} {
-		if !errors.Is(err, store.ErrFormat) {
+		if !errors.Is(err, store.ErrFormat) || !strings.Contains(err.Error(), "(format 2; this program reads up to 1): upgrade this process") {
 			t.Errorf("%s of a run: %v, want %v", what, err, store.ErrFormat)
 		}
 	}
+
+	// A schedule that can be read, whose run cannot: a change that asks the run to cancel is refused whole, and nothing of the run is renewed or trimmed.
+	must(t, client.HSet(ctx, row, "head", head).Err())
+	change := storetest.Next(loaded[0].State.Schedule, clock.Now())
+	change.Cancel = []schedules.CancelRequest{{RunID: run.ID, Reason: "newer", Deadline: clock.Now().Add(time.Minute)}}
+	before := dump(t, client, prefix)
+	if err := s.Commit(ctx, change)[0]; !errors.Is(err, store.ErrFormat) {
+		t.Errorf("a cancel request for it: %v", err)
+	}
+	if a, err := s.Heartbeat(ctx, []store.Heartbeat{{RunID: run.ID, Dispatch: 1}}); err != nil || !a[0].Lost {
+		t.Errorf("heartbeat: %+v, %v", a, err)
+	}
+	if after := dump(t, client, prefix); after != before {
+		t.Errorf("what was refused has written:\n%s\nwas\n%s", after, before)
+	}
+}
+
+// A run is not begun by a program that could not write its end into the schedule.
+func TestClaimOfANewerSchedulesRun(t *testing.T) {
+	client := redistest.Shared(t).Client(t)
+	clock := storetest.NewClock()
+	namespace := redistest.Namespace(t)
+	s, err := redisstore.New(client, redisstore.Config{Namespace: namespace, Clock: clock.Now})
+	must(t, err)
+	ctx := t.Context()
+	c := storetest.Create("a", "inc1", clock.Now())
+	run := storetest.Start(&c, schedules.Tick{Trigger: schedules.TriggerSchedule, Nominal: clock.Now()})
+	must(t, s.Commit(ctx, c)[0])
+	row := fmt.Sprintf("pyworkflow:{%s:%d}:s:a@inc1", namespace, int(c.Schedule.Ref().Placement())%s.Shards())
+	head, err := client.HGet(ctx, row, "head").Result()
+	must(t, err)
+	must(t, client.HSet(ctx, row, "head", "7"+strings.TrimPrefix(head, "1")).Err())
+	if _, err := s.Claim(ctx, run.ID, 1, store.Claim{Worker: "w", Token: "t"}); !errors.Is(err, store.ErrFormat) {
+		t.Errorf("claim: %v", err)
+	}
+	if r, err := s.GetRun(ctx, run.ID); err != nil || r.Status != schedules.RunPending {
+		t.Errorf("the run is %s, %v", r.Status, err)
+	}
+}
+
+// A field of a newer program in a record of a format that is read would be lost when the record is written back: the record is refused.
+func TestUnknownField(t *testing.T) {
+	client := redistest.Shared(t).Client(t)
+	clock := storetest.NewClock()
+	namespace := redistest.Namespace(t)
+	s, err := redisstore.New(client, redisstore.Config{Namespace: namespace, Clock: clock.Now})
+	must(t, err)
+	ctx := t.Context()
+	c := storetest.Create("a", "inc1", clock.Now())
+	run := storetest.Start(&c, schedules.Tick{Trigger: schedules.TriggerSchedule, Nominal: clock.Now()})
+	must(t, s.Commit(ctx, c)[0])
+	prefix := fmt.Sprintf("pyworkflow:{%s:%d}:", namespace, int(c.Schedule.Ref().Placement())%s.Shards())
+	for _, at := range []struct{ key, field string }{{"s:a@inc1", "rec"}, {"s:a@inc1", "hot"}, {"s:a@inc1", "tally"}, {"r:" + run.ID, "mut"}, {"r:" + run.ID, "fix"}} {
+		was, err := client.HGet(ctx, prefix+at.key, at.field).Result()
+		must(t, err)
+		more := `{"from_the_future":1}`
+		if was != "{}" {
+			more = strings.TrimSuffix(was, "}") + `,"from_the_future":1}`
+		}
+		must(t, client.HSet(ctx, prefix+at.key, at.field, more).Err())
+		loaded, _, err := s.Load(ctx, c.Schedule.Ref())
+		must(t, err)
+		err = loaded[0].Err
+		if strings.HasPrefix(at.key, "r:") {
+			_, err = s.GetRun(ctx, run.ID)
+		}
+		if !errors.Is(err, store.ErrFormat) || !strings.Contains(err.Error(), `field "from_the_future"`) {
+			t.Errorf("%s of %s: %v", at.field, at.key, err)
+		}
+		must(t, client.HSet(ctx, prefix+at.key, at.field, was).Err())
+	}
+	loaded, _, err := s.Load(ctx, c.Schedule.Ref())
+	must(t, err)
+	must(t, loaded[0].Err)
+}
+
+// dump is all that lies below a prefix, for comparing.
+func dump(t *testing.T, client redis.UniversalClient, prefix string) string {
+	t.Helper()
+	keys, err := client.Keys(t.Context(), strings.NewReplacer("{", `\{`, "}", `\}`).Replace(prefix)+"*").Result()
+	must(t, err)
+	slices.Sort(keys)
+	var b strings.Builder
+	for _, key := range keys {
+		raw, err := client.Dump(t.Context(), key).Result()
+		must(t, err)
+		fmt.Fprintf(&b, "%s %q\n", key, raw)
+	}
+	return b.String()
 }
 
 func oneLine(t *testing.T, what string, err error, parts ...string) {
@@ -406,42 +494,10 @@ func TestErrorsOfTheServer(t *testing.T) {
 			t.Errorf("%s on a replica: %v is not %v", what, err, store.ErrReadOnly)
 		}
 	}
-	list, err := r.Warnings(ctx)
-	if err != nil || !strings.Contains(strings.Join(list, "\n"), "replica") {
-		t.Errorf("warnings of a replica: %q, %v", list, err)
-	}
-}
-
-func TestWarnings(t *testing.T) {
-	ctx := t.Context()
-	for _, c := range []struct {
-		what string
-		args []string
-		want []string
-	}{
-		{"good", []string{"--appendonly", "yes"}, nil},
-		{"nothing kept", nil, []string{"keeps nothing on disk"}},
-		{"snapshots only", []string{"--save", "60 1"}, []string{"appendonly is off"}},
-		{"eviction", []string{"--appendonly", "yes", "--maxmemory-policy", "allkeys-lru"}, []string{"allkeys-lru"}},
-		{"never synced", []string{"--appendonly", "yes", "--appendfsync", "no"}, []string{"appendfsync is no"}},
-		{"managed", []string{"--rename-command", "CONFIG", ""}, []string{"does not tell"}},
-	} {
-		s := open(t, redistest.Start(t, redistest.Args(c.args...)).Client(t), nil)
-		got, err := s.Warnings(ctx)
-		if err != nil || len(got) != len(c.want) {
-			t.Errorf("%s: %q, %v", c.what, got, err)
-			continue
-		}
-		for i, want := range c.want {
-			if !strings.Contains(got[i], want) {
-				t.Errorf("%s: %q does not say %q", c.what, got[i], want)
-			}
-		}
-	}
-	cluster := open(t, redistest.StartCluster(t, 3).Client(t), nil)
-	if got, err := cluster.Warnings(ctx); err != nil || len(got) != 1 {
-		t.Errorf("of a cluster of three alike: %q, %v", got, err)
-	}
+	list, err := r.Inspect(ctx, 0)
+	must(t, err)
+	found(t, list, "role", store.FindingError, "replica", "address of the primary")
+	found(t, list, "write", store.FindingError, "read-only replica", "takes writes")
 }
 
 // With the server's own clock, changes are made at its time, whatever the host's says.
@@ -549,28 +605,6 @@ func TestClose(t *testing.T) {
 		t.Error("the client of a closed store is open")
 	}
 	oneLine(t, "Listen on a closed store", owner.Listen(context.Background(), func(store.Wake) {}), "closed")
-}
-
-// The rights docs/redis.md names are enough.
-func TestAccessControl(t *testing.T) {
-	doc, err := os.ReadFile("../../docs/redis.md")
-	must(t, err)
-	server := redistest.Start(t)
-	args := []any{"ACL", "SETUSER", "flow", "on", ">pw"}
-	rights := []string{"~pyworkflow:*", "&pyworkflow:*", "+@all", "-@admin", "-@dangerous", "+info", "+config|get"}
-	for _, r := range rights {
-		if !strings.Contains(string(doc), r) {
-			t.Errorf("docs/redis.md does not name %s", r)
-		}
-		args = append(args, r)
-	}
-	must(t, server.Client(t).Do(t.Context(), args...).Err())
-	client := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: "flow", Password: "pw"})
-	t.Cleanup(func() { _ = client.Close() })
-	if err := client.Set(t.Context(), "other", 1, 0).Err(); err == nil {
-		t.Error("the user may write elsewhere")
-	}
-	storetest.Run(t, func(t *testing.T, clock func() time.Time) store.Store { return open(t, client, clock) })
 }
 
 // The indexes hold each schedule once, and an earlier time is not put off by a later one.

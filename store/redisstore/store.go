@@ -20,6 +20,11 @@ import (
 type Config struct {
 	// URL names the server for Open: redis://, rediss://, redis-sentinel:// or redis-cluster://, see NewClient. New ignores it.
 	URL string
+	// TLS secures the connections that Open makes to a URL with TLS. New ignores it.
+	TLS TLS
+	// PasswordFile holds the password of the URL's user, without which it is the default user's; for Open, which reads it for every connection.
+	// Empty: the URL has it, or there is none. New ignores it.
+	PasswordFile string
 	// Namespace keeps deployments on one Redis apart: letters, digits, dot, underscore and dash. Empty: default.
 	Namespace string
 	// Clock is read in place of the server's own clock, for tests. Nil: the server's.
@@ -47,7 +52,7 @@ var namespacePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
 
 // Open connects to Config.URL and makes sure that a server answers. Close ends the connection.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
-	client, err := NewClient(cfg.URL)
+	client, err := cfg.newClient()
 	if err != nil {
 		return nil, err
 	}
@@ -212,7 +217,7 @@ func (s *Store) wrap(err error, format string, args ...any) error {
 	what := fmt.Sprintf(format, args...)
 	switch {
 	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrExists), errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrStale),
-		errors.Is(err, store.ErrClock), errors.Is(err, store.ErrFormat), errors.Is(err, context.Canceled):
+		errors.Is(err, store.ErrClock), errors.Is(err, store.ErrFormat), errors.Is(err, store.ErrUnreadable), errors.Is(err, context.Canceled):
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	return fmt.Errorf("%s: %s: %w", what, s.describe, explain(err))

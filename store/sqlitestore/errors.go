@@ -46,9 +46,7 @@ type fileError struct {
 func (e *fileError) Error() string   { return e.text }
 func (e *fileError) Unwrap() []error { return []error{e.kind, e.cause} }
 
-func formatError(v int) error {
-	return fmt.Errorf("schema version %d, this program knows up to %d: %w; use the newer program", v, format, store.ErrFormat)
-}
+func formatError(v int) error { return &store.FormatError{Format: v, Reads: reads} }
 
 // code gives SQLite's primary result code, 0 for any other error.
 func code(err error) int {
@@ -116,7 +114,7 @@ func (s *Store) explain(err error) error {
 
 // refused reports whether an answer is one of the contract's refusals, which are given before anything is written.
 func refused(err error) bool {
-	for _, e := range []error{store.ErrConflict, store.ErrStale, store.ErrNotFound, store.ErrExists, store.ErrClock} {
+	for _, e := range []error{store.ErrConflict, store.ErrStale, store.ErrNotFound, store.ErrExists, store.ErrClock, store.ErrUnreadable} {
 		if errors.Is(err, e) {
 			return true
 		}

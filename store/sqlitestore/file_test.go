@@ -174,9 +174,11 @@ func TestNewerFormat(t *testing.T) {
 	s := open(t, sqlitestore.Config{Dir: dir})
 	create(t, s, "a")
 	runSQL(t, dir, `PRAGMA user_version = 999`)
-	// One that has it open writes no more; one that opens it is refused, and both say why.
+	// One that has it open reads and writes no more; one that opens it is refused, and both say why.
 	wantOneLine(t, s.Commit(t.Context(), storetest.Create("b", "inc1", s.Estimate()))[0], store.ErrFormat, "999", dir)
-	_, err := sqlitestore.Open(t.Context(), sqlitestore.Config{Dir: dir})
+	_, _, err := s.ListSchedules(t.Context(), store.ScheduleFilter{}, store.Page{})
+	wantOneLine(t, err, store.ErrFormat, "999", "upgrade this process", dir)
+	_, err = sqlitestore.Open(t.Context(), sqlitestore.Config{Dir: dir})
 	wantOneLine(t, err, store.ErrFormat, "999", dir)
 	_, err = sqlitestore.Open(t.Context(), sqlitestore.Config{Dir: dir, ReadOnly: true})
 	wantOneLine(t, err, store.ErrFormat, "999", dir)

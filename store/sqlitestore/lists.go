@@ -57,7 +57,8 @@ func (s *Store) ListSchedules(ctx context.Context, f store.ScheduleFilter, p sto
 			}
 			sc, err := row.schedule()
 			if err != nil {
-				return err
+				s.cfg.Logger.WarnContext(ctx, "a list leaves out a schedule whose record cannot be read", "error", err)
+				continue
 			}
 			list = append(list, sc)
 		}
@@ -111,11 +112,7 @@ func (s *Store) ListRuns(ctx context.Context, f store.RunFilter, p store.Page) (
 			if _, err := c.one(row.dest(), `SELECT `+runColumns+` FROM runs r JOIN inputs i USING(rid) WHERE r.rid = ?`, rid); err != nil {
 				return err
 			}
-			run, err := row.run()
-			if err != nil {
-				return err
-			}
-			list = append(list, run)
+			list = append(list, row.run())
 		}
 		return nil
 	})

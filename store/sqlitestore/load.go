@@ -3,6 +3,7 @@ package sqlitestore
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/pyworkflow-go/pyworkflow/schedules"
@@ -100,9 +101,11 @@ func waiting(c *conn, q string, args ...any) ([]schedules.WaitingTick, error) {
 	var body []byte
 	err := c.each([]any{&body}, func() (bool, error) {
 		var w schedules.WaitingTick
-		err := json.Unmarshal(body, &w)
+		if err := json.Unmarshal(body, &w); err != nil {
+			return false, fmt.Errorf("%w: a waiting tick: %w", store.ErrUnreadable, err)
+		}
 		list = append(list, w)
-		return true, err
+		return true, nil
 	}, q, args...)
 	return list, err
 }
@@ -172,9 +175,11 @@ func (r *backfillRow) dest() []any {
 
 func (r *backfillRow) backfill() (schedules.Backfill, error) {
 	var bf schedules.Backfill
-	err := json.Unmarshal(r.body, &bf)
+	if err := json.Unmarshal(r.body, &bf); err != nil {
+		return bf, fmt.Errorf("%w: a backfill: %w", store.ErrUnreadable, err)
+	}
 	bf.BackfillTally = r.tally
-	return bf, err
+	return bf, nil
 }
 
 func (s *Store) backfill(c *conn, id string) (schedules.Backfill, bool, error) {

@@ -49,7 +49,7 @@ func (r *scheduleRow) schedule() (schedules.Schedule, error) {
 		into any
 	}{{r.record, &s.Record}, {r.progress, &s.Progress}, {r.tally, &s.Tally}} {
 		if err := json.Unmarshal(part.text, part.into); err != nil {
-			return s, fmt.Errorf("record %d: %w", r.sid, err)
+			return s, unreadable("schedules", r.sid, err)
 		}
 	}
 	s.HistoryFrom = time.Time{}
@@ -59,31 +59,47 @@ func (r *scheduleRow) schedule() (schedules.Schedule, error) {
 	return s, nil
 }
 
-// runRow is a run as its two rows.
-type runRow struct {
-	rid      int64
-	lease    *int64
-	input    []byte
-	progress []byte
+// unreadable says which row holds no record.
+func unreadable(table string, row int64, err error) error {
+	return fmt.Errorf("%w: row %d of table %s: %w; put it back from a copy", store.ErrUnreadable, row, table, err)
 }
 
-const runColumns = `r.rid, r.lease, i.body, r.progress`
+// runRow is a run as its two rows. The columns beside the records are read for what the records, if they are damaged, no longer say.
+type runRow struct {
+	rid                            int64
+	lease                          *int64
+	input                          []byte
+	progress                       []byte
+	id, schedule, backfill, status string
+	workflow                       string
+	dispatch                       int
+	revision, created              int64
+}
 
-func (r *runRow) dest() []any { return []any{&r.rid, &r.lease, &r.input, &r.progress} }
+const runColumns = `r.rid, r.lease, i.body, r.progress, r.id, r.schedule, r.backfill, r.status, r.workflow, r.dispatch, r.revision, r.created`
 
-func (r *runRow) run() (schedules.Run, error) {
+func (r *runRow) dest() []any {
+	return []any{&r.rid, &r.lease, &r.input, &r.progress, &r.id, &r.schedule, &r.backfill, &r.status, &r.workflow, &r.dispatch, &r.revision, &r.created}
+}
+
+// run puts a run together. One whose records cannot be read has what the columns say, and Damage.
+func (r *runRow) run() schedules.Run {
 	var run schedules.Run
+	damage := ""
 	if err := json.Unmarshal(r.input, &run); err != nil {
-		return run, fmt.Errorf("record %d: %w", r.rid, err)
+		damage = fmt.Sprintf("row %d of table inputs: %v", r.rid, err)
+		run = schedules.Run{ID: r.id, ScheduleID: r.schedule, BackfillID: r.backfill, Workflow: r.workflow, CreatedAt: fromMS(r.created)}
 	}
 	run.RunProgress = schedules.RunProgress{}
 	if err := json.Unmarshal(r.progress, &run.RunProgress); err != nil {
-		return run, fmt.Errorf("record %d: %w", r.rid, err)
+		damage = fmt.Sprintf("row %d of table runs: %v", r.rid, err)
+		run.RunProgress = schedules.RunProgress{Status: schedules.RunStatus(r.status), Attempt: 1, Dispatch: r.dispatch, Revision: r.revision}
 	}
+	run.Damage = damage
 	if r.lease != nil {
 		run.Lease = fromMS(*r.lease)
 	}
-	return run, nil
+	return run
 }
 
 // encodeRun gives a run's two parts.

@@ -33,8 +33,7 @@ func (s *Store) getRun(c *conn, id string) (schedules.Run, bool, error) {
 	if err != nil || !found {
 		return schedules.Run{}, false, err
 	}
-	run, err := row.run()
-	return run, true, err
+	return row.run(), true, nil
 }
 
 // GetRun reads a run.
@@ -88,7 +87,7 @@ func (s *Store) Claim(ctx context.Context, id string, dispatch int, c store.Clai
 			return err
 		case !found:
 			return store.ErrNotFound
-		case got.Dispatch != dispatch:
+		case got.Dispatch != dispatch || got.Damage != "":
 			return store.ErrStale
 		case got.Status == schedules.RunRunning && got.Token == c.Token && got.Worker == c.Worker:
 			run = got
@@ -137,9 +136,7 @@ func (s *Store) Heartbeat(ctx context.Context, beats []store.Heartbeat) ([]store
 			}
 			if h.cancel {
 				var p schedules.RunProgress
-				if err := json.Unmarshal(h.progress, &p); err != nil {
-					return err
-				}
+				_ = json.Unmarshal(h.progress, &p) // the reason is for people: a damaged record has none
 				answers[i].Cancel, answers[i].CancelReason = true, p.CancelReason
 			}
 			if _, err := t.exec(`UPDATE runs SET lease = ? WHERE rid = ?`, until, h.rid); err != nil {
@@ -218,7 +215,7 @@ func (s *Store) endRun(t *tx, sid int64, run *schedules.Run, end schedules.RunEn
 	}
 	var tally schedules.Tally
 	if err := json.Unmarshal(text, &tally); err != nil {
-		return err
+		return nil //nolint:nilerr // damaged: nothing can be counted, and the run has ended all the same
 	}
 	tally.Active--
 	tally.Successful += end.Successful
@@ -275,16 +272,24 @@ func (s *Store) RecordStep(ctx context.Context, id string, dispatch int, step sc
 // Steps reads the steps of a run in the order they were first recorded; none of a run that is not there.
 func (s *Store) Steps(ctx context.Context, id string) ([]schedules.Step, error) {
 	var list []schedules.Step
+	var bad error
 	err := s.view(ctx, func(c *conn) error {
-		list = nil
+		list, bad = nil, nil
+		var pos int64
 		var body []byte
-		return c.each([]any{&body}, func() (bool, error) {
+		return c.each([]any{&pos, &body}, func() (bool, error) {
 			var st schedules.Step
-			err := json.Unmarshal(body, &st)
-			list = append(list, st)
-			return true, err
-		}, `SELECT s.body FROM runs r JOIN steps s USING(rid) WHERE r.ns = ? AND r.id = ? ORDER BY s.pos`, s.ns, id)
+			if err := json.Unmarshal(body, &st); err != nil {
+				bad = unreadable("steps", pos, err)
+			} else {
+				list = append(list, st)
+			}
+			return true, nil
+		}, `SELECT s.pos, s.body FROM runs r JOIN steps s USING(rid) WHERE r.ns = ? AND r.id = ? ORDER BY s.pos`, s.ns, id)
 	})
+	if err == nil {
+		err = bad
+	}
 	return list, wrap(err, "list", "steps of run", id)
 }
 

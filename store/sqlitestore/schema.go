@@ -6,8 +6,10 @@ import (
 )
 
 const (
-	// format is the version of the schema below, kept in PRAGMA user_version. A file with a higher one is refused.
-	format = 1
+	// reads is the newest version of the schema below that this release works with, kept in PRAGMA user_version. A file with a higher one is refused.
+	reads = 1
+	// writes is the version it brings an older file to, at most reads: a version is worked with in one release and written in the next.
+	writes = 1
 	// appID marks the file as ours (PRAGMA application_id): "pywf".
 	appID = 0x70797766
 )
@@ -123,25 +125,34 @@ func (c *conn) checkOurs() error {
 	return nil
 }
 
+// checkFormat fails for a file that a newer program has brought to its own schema.
+func (c *conn) checkFormat() error {
+	v, err := c.version()
+	if err == nil && v > reads {
+		err = formatError(v)
+	}
+	return err
+}
+
 // migrate brings the file to the present schema, within the write transaction it is called in.
 func (c *conn) migrate() error {
 	v, err := c.version()
 	if err != nil {
 		return err
 	}
-	if v > format {
+	if v > reads {
 		return formatError(v)
 	}
 	if err := c.checkOurs(); err != nil {
 		return err
 	}
-	if v == format {
+	if v >= writes {
 		return nil
 	}
-	for ; v < format; v++ {
+	for ; v < writes; v++ {
 		if err := c.script(migrations[v]); err != nil {
 			return fmt.Errorf("schema version %d: %w", v+1, err)
 		}
 	}
-	return c.script(`PRAGMA user_version = ` + strconv.Itoa(format) + `; PRAGMA application_id = ` + strconv.Itoa(appID))
+	return c.script(`PRAGMA user_version = ` + strconv.Itoa(writes) + `; PRAGMA application_id = ` + strconv.Itoa(appID))
 }

@@ -69,6 +69,7 @@ type Store struct {
 	queue     []*job
 	readers   []*conn       // free ones
 	trimFrom  schedules.Ref // after which the next Trim goes on
+	auditAt   auditPlace    // where the next Audit goes on
 	listeners *listeners
 }
 
@@ -194,7 +195,7 @@ func (s *Store) attach(c *conn) error {
 	switch {
 	case err != nil:
 		return err
-	case v > format:
+	case v > reads:
 		return formatError(v)
 	}
 	if err := c.checkOurs(); err != nil {
@@ -203,7 +204,7 @@ func (s *Store) attach(c *conn) error {
 	if v == 0 {
 		return &NoDatabaseError{Dir: s.cfg.Dir}
 	}
-	if v < format {
+	if v < writes {
 		return &fileError{
 			text: fmt.Sprintf("database %s was written by an older version of the program: make it writable, and any command brings it up to date", s.path),
 			kind: store.ErrReadOnly, cause: fmt.Errorf("schema version %d", v),
@@ -259,11 +260,6 @@ func (s *Store) Describe() string {
 // Ping takes the write lock and lets it go.
 func (s *Store) Ping(ctx context.Context) error {
 	return wrap(s.write(ctx, func(*tx) error { return nil }), "ping", "store", s.Describe())
-}
-
-// Warnings gives none: the settings that matter are set by Open.
-func (s *Store) Warnings(ctx context.Context) ([]string, error) {
-	return nil, wrap(s.usable(ctx), "check", "store", s.Describe())
 }
 
 // Now reads the host's clock.

@@ -147,10 +147,8 @@ func (s *Store) transact(jobs []*job) error {
 	err := s.retryBusy(context.Background(), func() error {
 		return t.inTx(`BEGIN IMMEDIATE`, func() error {
 			t.ticks, t.timers = false, false
-			if v, err := t.version(); err != nil {
+			if err := t.checkFormat(); err != nil {
 				return err
-			} else if v != format {
-				return formatError(v)
 			}
 			for _, j := range jobs {
 				if j.err = j.f(t); j.err != nil && !refused(j.err) {
@@ -199,7 +197,14 @@ func (s *Store) view(ctx context.Context, f func(*conn) error) error {
 		return s.explain(err)
 	}
 	defer s.putReader(c)
-	return s.explain(s.retryBusy(ctx, func() error { return c.inTx(`BEGIN`, func() error { return f(c) }) }))
+	return s.explain(s.retryBusy(ctx, func() error {
+		return c.inTx(`BEGIN`, func() error {
+			if err := c.checkFormat(); err != nil { // somebody may have brought the file up to date meanwhile
+				return err
+			}
+			return f(c)
+		})
+	}))
 }
 
 // take gets a place in a semaphore.

@@ -29,6 +29,7 @@ var retentionCases = []testCase{
 var storeCases = []testCase{
 	{"says what it is", testDescribe},
 	{"clock", testClock},
+	{"inspection", testInspect},
 	{"closing", testClose},
 	{"a context that has ended", testCancelled},
 }
@@ -369,8 +370,29 @@ func testDescribe(h *harness) {
 	if n := h.Shards(); n < 1 {
 		h.t.Fatalf("%d shards", n)
 	}
-	_, err := h.Warnings(h.ctx)
-	h.noErr("warnings", err)
+}
+
+// testInspect: each finding says something, and what to do unless it is good; nothing is wrong with the store of a test but its server's settings; and a look
+// leaves nothing behind that a later one would find.
+func testInspect(h *harness) {
+	h.create("a")
+	for _, records := range []int{0, 1, 1000} {
+		list, err := h.Inspect(h.ctx, records)
+		h.noErr("inspect", err)
+		checks := map[string]bool{}
+		for _, f := range list {
+			checks[f.Check] = true
+			if f.Check == "" || f.Message == "" || strings.ContainsAny(f.Message+f.Remedy, "\n\r") || (f.Remedy == "") != (f.Status == store.FindingOK) {
+				h.t.Errorf("finding %+v: wants a check, a message of one line, and a remedy unless it is ok", f)
+			}
+			if f.Status == store.FindingError || f.Check == "records" && records > 0 && f.Status != store.FindingOK {
+				h.t.Errorf("finding of a good store: %+v", f)
+			}
+		}
+		if !checks["records"] {
+			h.t.Errorf("nothing is said of records: %+v", list)
+		}
+	}
 }
 
 func testClock(h *harness) {

@@ -41,6 +41,7 @@ func Run(t *testing.T, open func(t *testing.T, clock func() time.Time) store.Sto
 		{"Leases", leaseCases},
 		{"Registry", registryCases},
 		{"Retention", retentionCases},
+		{"Audit", auditCases},
 		{"Store", storeCases},
 	}
 	for _, g := range groups {
@@ -48,7 +49,9 @@ func Run(t *testing.T, open func(t *testing.T, clock func() time.Time) store.Sto
 			for _, c := range g.cases {
 				t.Run(c.name, func(t *testing.T) {
 					clock := NewClock()
-					c.run(&harness{t: t, ctx: t.Context(), clock: clock, Store: open(t, clock.Now)})
+					h := &harness{t: t, ctx: t.Context(), clock: clock, Store: open(t, clock.Now)}
+					c.run(h)
+					h.sound()
 				})
 			}
 		})

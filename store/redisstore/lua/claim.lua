@@ -1,18 +1,25 @@
 -- claim.lua makes a worker the holder of a pending run's dispatch; the run has no time to be looked at then but the end of its lease. The same claim made twice succeeds twice.
 -- KEYS[1]  r:<run id>
 -- ARGV     now (ms or ''), run id, dispatch, worker, token, length of a lease in ms
--- Returns  ok, now, fields of the run (as HGETALL) | stale | notfound, now
+-- Returns  ok, now, fields of the run (as HGETALL) | stale | notfound | format, now
 local key = KEYS[1]
 local P = prefix(key)
 local now = clock(arg())
 local id, dispatch, worker, token, lease = arg(), arg(), arg(), arg(), arg()
 local raw = redis.call('HGET', key, 'mut')
 if not raw then return { 'notfound', now } end
-local mut = cjson.decode(raw)
-if mut.v > FORMAT then return { 'format', now } end
+local mut = progress(raw)
+if not mut then return { 'stale', now } end -- damaged: it can only end
+if mut.v > READS then return { 'format', now, mut.v } end
 if mut.dispatch ~= tonumber(dispatch) then return { 'stale', now } end
 if mut.status == 'running' and mut.token == token then return { 'ok', now, redis.call('HGETALL', key) } end
 if mut.status ~= 'pending' or mut.cancel_at then return { 'stale', now } end
+-- The end of the run has to be written into its schedule: who could not do that does not begin.
+local fix = decode(redis.call('HGET', key, 'fix'))
+if not fix then return { 'stale', now } end
+local head = fix.schedule and redis.call('HGET', P .. 's:' .. fix.schedule .. '@' .. fix.inc, 'head')
+local v = head and schedule(head) or 0
+if v > READS then return { 'format', now, v } end
 mut.status, mut.worker, mut.token = 'running', worker, token
 mut.started_at = mut.started_at or now
 mut.due = nil

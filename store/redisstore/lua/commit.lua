@@ -1,27 +1,29 @@
 -- commit.lua writes one change of one schedule, all or nothing, if its revision is still the one the change was computed on.
 -- KEYS[1]  s:<id>@<incarnation>, the schedule's row
 -- ARGV     now (ms or ''), token, expected revision ('0': create), time of the change, the earliest now at which that is believed,
---          id, incarnation, status, workflow, rec, hot, tally, next tick due or '', timer due or '',
+--          id, incarnation, status, workflow, format, rec, hot, tally, next tick due or '', timer due or '',
+--          n cancels:   run id, reason, deadline or ''
 --          n fates:     nominal, key, JSON
 --          popped regular, n pushed: JSON; popped manual, n pushed: JSON
 --          n runs:      id, created, due or '', lease or '', score in the active set, outbox member or '', workflow, n fields, fields…
---          n cancels:   run id, reason, deadline or ''
 --          n backfills: id, created, row, tally
 -- Returns  ok | conflict | exists | notfound | clock | format, now
 local row = KEYS[1]
 local P = prefix(row)
 local now = clock(arg())
 local token, expect, at, earliest = arg(), arg(), arg(), arg()
-local id, inc, status, workflow = arg(), arg(), arg(), arg()
+local id, inc, status, workflow, format = arg(), arg(), arg(), arg(), arg()
 local rec, hot, tally, tick, timer = arg(), arg(), arg(), arg(), arg()
 local ref = id .. '@' .. inc
+local cancels = {}
+for i = 1, tonumber(arg()) do cancels[i] = { run = arg(), reason = arg(), deadline = arg() } end
 
 local head = redis.call('HGET', row, 'head')
 local old_status, old_workflow, tokens, replaced
 if head then
   local v, rev
   v, rev, old_status, tokens, old_workflow = schedule(head)
-  if v > FORMAT then return { 'format', now } end
+  if v > READS then return { 'format', now, v } end
   if string.find(tokens, token, 1, true) then return { 'ok', now } end
   if expect == '0' then return { 'exists', now } end
   if rev ~= expect then return { 'conflict', now } end
@@ -32,20 +34,20 @@ else
   local other = replaced and redis.call('HGET', P .. 's:' .. id .. '@' .. replaced, 'head')
   if other then
     local v, _, s = schedule(other)
-    if v > FORMAT then return { 'format', now } end
+    if v > READS then return { 'format', now, v } end
     if s ~= 'deleted' then return { 'exists', now } end
   end
 end
 if now < tonumber(earliest) then return { 'clock', now } end
-
--- The row. The tokens of the last four commits are kept.
-if tokens then
-  local three = string.match(tokens, '^[^,]+,[^,]+,[^,]+') or tokens
-  tokens = token .. ',' .. three
-else
-  tokens = token
+for _, c in ipairs(cancels) do
+  local raw = redis.call('HGET', P .. 'r:' .. c.run, 'mut')
+  local mut = progress(raw)
+  if mut and mut.v > READS then return { 'format', now, mut.v } end
 end
-redis.call('HSET', row, 'head', FORMAT .. ' ' .. int(tonumber(expect) + 1) .. ' ' .. status .. ' ' .. tokens .. ' ' .. workflow,
+
+-- The row. The tokens of the last 32 commits are kept, all of one length: a client may repeat a call seconds later, and others go on meanwhile.
+tokens = tokens and string.sub(token .. ',' .. tokens, 1, 32 * (#token + 1) - 1) or token
+redis.call('HSET', row, 'head', format .. ' ' .. int(tonumber(expect) + 1) .. ' ' .. status .. ' ' .. tokens .. ' ' .. workflow,
   'rec', rec, 'hot', hot, 'tally', tally)
 
 -- The lists of current incarnations.
@@ -113,11 +115,11 @@ for _ = 1, tonumber(arg()) do
 end
 
 -- Runs asked to cancel. The first request stands.
-for _ = 1, tonumber(arg()) do
-  local run, reason, deadline = arg(), arg(), arg()
+for _, c in ipairs(cancels) do
+  local run, reason, deadline = c.run, c.reason, c.deadline
   local key = P .. 'r:' .. run
-  local raw = redis.call('HGET', key, 'mut')
-  local mut = raw and cjson.decode(raw)
+  local raw = redis.call('HGET', key, 'mut') -- it may be one that starts with this change
+  local mut = progress(raw) -- a damaged one is ended by a keeper
   if mut and not ended[mut.status] and not mut.cancel_at then
     mut.cancel_at, mut.cancel_deadline, mut.cancel_reason = tonumber(at), tonumber(deadline), reason
     mut.due = mut.status == 'running' and tonumber(deadline) or tonumber(at)

@@ -1,7 +1,7 @@
 -- commitrun.lua writes one transition of a run if its revision is still the one it was computed on. The end of a run leaves the active set, is
 -- counted in the tally of its schedule and of its backfill, raises the schedule's revision, and makes the schedule due if the tally says so.
 -- KEYS[1]  r:<run id>
--- ARGV     now (ms or ''), token, expected revision, time of the change, the earliest now at which that is believed,
+-- ARGV     now (ms or ''), token, expected revision ('': the record is damaged, any), time of the change, the earliest now at which that is believed,
 --          run id, status, dispatch, due or '', lease or '', score in the active set or '', outbox member or '', <id>@<incarnation> or '',
 --          n fields, fields…, n events: JSON,
 --          and if it ends and has a schedule: when, successful, failed, cancelled, backfill id or '', 1 if it is the last success
@@ -15,11 +15,13 @@ local list, events = fields(), {}
 for i = 1, tonumber(arg()) do events[i] = arg() end
 
 local old = redis.call('HMGET', key, 'mut', 'lease')
-if not old[1] then return { 'notfound', now } end
-local mut = cjson.decode(old[1])
-if mut.v > FORMAT then return { 'format', now } end
+if not old[1] and (expect ~= '' or redis.call('EXISTS', key) == 0) then return { 'notfound', now } end
+local mut = progress(old[1])
+local damaged = not mut
+mut = mut or {}
+if not damaged and mut.v > READS then return { 'format', now, mut.v } end
 if mut.ct == token then return { 'ok', now } end
-if mut.revision ~= tonumber(expect) or ended[mut.status] then return { 'conflict', now } end
+if (expect ~= '' and mut.revision ~= tonumber(expect)) or ended[mut.status] then return { 'conflict', now } end
 if now < tonumber(earliest) then return { 'clock', now } end
 
 local row, head, v, rev, rest
@@ -28,7 +30,9 @@ if ended[status] and ref ~= '' then
   head = redis.call('HGET', row, 'head')
   if head then
     v, rev, rest = string.match(head, '^(%d+) (%d+) (.*)$')
-    if tonumber(v) > FORMAT then return { 'format', now } end
+    if not v then
+      head = nil -- damaged: nothing can be counted
+    elseif tonumber(v) > READS then return { 'format', now, tonumber(v) } end
   end
 end
 
@@ -56,6 +60,7 @@ log(key .. ':events', events, token)
 if ended[status] then
   local created = redis.call('ZSCORE', P .. 'runs:active', id)
   redis.call('ZREM', P .. 'runs:active', id)
+  if damaged and not created then head = nil end -- it was counted before
   if created and status ~= 'completed' then redis.call('ZADD', P .. 'runs:' .. status, created, id) end
 elseif ref ~= '' and score ~= '' then
   redis.call('ZADD', P .. 's:' .. ref .. ':active', 'XX', score, id)
@@ -68,7 +73,11 @@ if head then
     local sum = (t[field] or 0) + tonumber(n)
     if sum == 0 then t[field] = nil else t[field] = sum end
   end
-  local tally = cjson.decode(redis.call('HGET', row, 'tally'))
+  local tally = decode(redis.call('HGET', row, 'tally'))
+  if not tally then -- damaged: nothing can be counted
+    wake(P, waken)
+    return { 'ok', now }
+  end
   add(tally, 'active', -1)
   add(tally, 'successful', successful)
   add(tally, 'failed', failed)
@@ -83,12 +92,14 @@ if head then
   end
   local counts = backfill ~= '' and redis.call('HGET', P .. 'b:' .. backfill, 'tally')
   if counts then
-    local t = cjson.decode(counts)
-    add(t, 'active', -1)
-    add(t, 'successful', successful)
-    add(t, 'failed', failed)
-    add(t, 'cancelled', cancelled)
-    redis.call('HSET', P .. 'b:' .. backfill, 'tally', cjson.encode(t))
+    local t = decode(counts)
+    if t then
+      add(t, 'active', -1)
+      add(t, 'successful', successful)
+      add(t, 'failed', failed)
+      add(t, 'cancelled', cancelled)
+      redis.call('HSET', P .. 'b:' .. backfill, 'tally', cjson.encode(t))
+    end
   end
 end
 

@@ -1,14 +1,26 @@
 -- common.lua is put before every other script. It decides nothing: it reads the clock, takes rows apart and keeps the indexes of a run.
 -- All keys lie in one hash slot; those that are not in KEYS are built from the prefix of KEYS[1], "pyworkflow:{<namespace>:<shard>}:".
--- Every script returns an array: a code first (ok, conflict, exists, notfound, stale, clock, format), the clock in ms second.
+-- Every script returns an array: a code first (ok, conflict, exists, notfound, stale, clock, format, damaged), the clock in ms second.
 
-local FORMAT = 1 -- of the records; one that says more was written by a newer version of the program
+-- Before it stands a line with READS, the newest format of a record that the program reads; one that says more is left alone (format, now, its format).
 
 -- clock gives ms: the argument, or the server's own time when that is empty.
 local function clock(ms)
   if ms ~= '' then return tonumber(ms) end
   local t = redis.call('TIME')
   return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+end
+
+-- decode reads a JSON object; what is none, in a record that was damaged, is nil.
+local function decode(text)
+  local ok, t = pcall(cjson.decode, text or '')
+  if ok and type(t) == 'table' then return t end
+end
+
+-- progress reads what changes of a run; nil: it is damaged.
+local function progress(text)
+  local mut = decode(text)
+  if mut and type(mut.v) == 'number' and type(mut.revision) == 'number' and type(mut.dispatch) == 'number' then return mut end
 end
 
 local function int(n) return string.format('%.0f', n) end

@@ -9,7 +9,7 @@ local token, id, created, due, lease, member, workflow = arg(), arg(), arg(), ar
 local list = fields()
 local raw = redis.call('HGET', key, 'mut')
 if raw then
-  if cjson.decode(raw).ct == token then return { 'ok', now } end
+  if (decode(raw) or {}).ct == token then return { 'ok', now } end
   return { 'exists', now, redis.call('HGETALL', key) }
 end
 redis.call('HSET', key, unpack(list))

@@ -1,14 +1,15 @@
 -- drop.lua removes the record of a deleted schedule for good, if its revision is still the one at which nothing was left of it.
 -- KEYS[1]  s:<id>@<incarnation>
 -- ARGV     now (ms or ''), id, incarnation, expected revision
--- Returns  ok | conflict, now
+-- Returns  ok | conflict | format, now
 local row = KEYS[1]
 local P = prefix(row)
 local now = clock(arg())
 local id, inc, expect = arg(), arg(), arg()
 local head = redis.call('HGET', row, 'head')
 if not head then return { 'ok', now } end
-local _, rev, status = schedule(head)
+local v, rev, status = schedule(head)
+if v > READS then return { 'format', now, v } end
 if rev ~= expect or status ~= 'deleted' then return { 'conflict', now } end
 local ref = id .. '@' .. inc
 redis.call('UNLINK', row, row .. ':active', row .. ':wait:r', row .. ':wait:m', row .. ':fates')

@@ -10,9 +10,9 @@ local reply = { 'ok', now }
 for _ = 1, tonumber(arg()) do
   local id, dispatch = arg(), tonumber(arg())
   local raw = redis.call('HGET', P .. 'r:' .. id, 'mut')
-  local mut = raw and cjson.decode(raw)
+  local mut = progress(raw)
   local answer, reason = 'lost', ''
-  if mut and mut.status == 'running' and mut.dispatch == dispatch then
+  if mut and mut.v <= READS and mut.status == 'running' and mut.dispatch == dispatch then
     redis.call('HSET', P .. 'r:' .. id, 'lease', till)
     redis.call('ZADD', leases, till, id)
     answer = 'held'

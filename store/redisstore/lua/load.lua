@@ -2,12 +2,15 @@
 -- KEYS[1]  s:<id>@<incarnation>, the schedule's row
 -- ARGV     now (ms or '')
 -- Returns  ok, now, head, rec, hot, tally, heads of the regular and of the manual waiting ticks, active runs (id, score …), first backfill (row, tally)
---          notfound, now
+--          notfound | format | damaged, now
 local row = KEYS[1]
 local P = prefix(row)
 local now = clock(arg())
 local r = redis.call('HMGET', row, 'head', 'rec', 'hot', 'tally')
 if not r[1] then return { 'notfound', now } end
+local v = schedule(r[1])
+if not v or not r[2] or not r[3] or not r[4] then return { 'damaged', now } end
+if v > READS then return { 'format', now, v } end
 local tally, hot = r[4], r[3]
 local last = tonumber(string.match(tally, '"head_wanted":(%d+)') or '1') - 1
 local function head(count, key)

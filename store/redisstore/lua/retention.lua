@@ -4,7 +4,7 @@
 local function drop_run(P, list, id)
   local key = P .. 'r:' .. id
   local fix = redis.call('HGET', key, 'fix')
-  if fix then redis.call('ZREM', P .. 'runs:w:' .. cjson.decode(fix).workflow, id) end
+  if fix then redis.call('ZREM', P .. 'runs:w:' .. ((decode(fix) or {}).workflow or ''), id) end
   redis.call('UNLINK', key, key .. ':steps', key .. ':events')
   for _, name in ipairs({ 'runs', list, 'runs:failed', 'runs:cancelled', 'leases' }) do
     redis.call('ZREM', P .. name, id)
@@ -25,12 +25,14 @@ local function trim_runs(P, list, cutoff, count, keep, last, inc, most, look)
     local kept = id == last
     if rank >= n - keep then
       local fix = redis.call('HGET', P .. 'r:' .. id, 'fix')
-      kept = fix and cjson.decode(fix).inc == inc
+      kept = fix and (decode(fix) or {}).inc == inc
     end
     if not kept and not redis.call('ZSCORE', P .. 'runs:active', id) then
       local raw = redis.call('HGET', P .. 'r:' .. id, 'mut')
-      local at = raw and cjson.decode(raw).ended_at
-      if surplus or not at or at < cutoff then
+      local mut = progress(raw)
+      local at = mut and mut.ended_at
+      -- A run of a newer format is left to a newer program.
+      if not (mut and mut.v > READS) and (surplus or not at or at < cutoff) then
         if gone == most then return true end
         drop_run(P, list, id)
         gone = gone + 1

@@ -7,8 +7,9 @@ local now = clock(arg())
 local dispatch, step, json = arg(), arg(), arg()
 local raw = redis.call('HGET', key, 'mut')
 if not raw then return { 'notfound', now } end
-local mut = cjson.decode(raw)
-if mut.v > FORMAT then return { 'format', now } end
+local mut = progress(raw)
+if not mut then return { 'stale', now } end
+if mut.v > READS then return { 'format', now, mut.v } end
 if mut.status ~= 'running' or mut.dispatch ~= tonumber(dispatch) then return { 'stale', now } end
 local steps = key .. ':steps'
 local old = redis.call('HGET', steps, step)

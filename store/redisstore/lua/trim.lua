@@ -11,8 +11,9 @@ local fate_age, fate_count, most, look = tonumber(arg()), tonumber(arg()), tonum
 local r = redis.call('HMGET', row, 'head', 'tally', 'hot')
 if not r[1] then return { 'ok', now, 0, 0 } end
 local v, _, status = schedule(r[1])
-if v > FORMAT then return { 'format', now } end
-local tally = cjson.decode(r[2])
+if not v or not r[2] or not decode(r[2]) then return { 'ok', now, 0, 0 } end -- damaged: left alone
+if v > READS then return { 'format', now, v } end
+local tally = decode(r[2])
 local current = redis.call('HGET', P .. 'ids', id) == inc
 local more, left = false, 0
 
@@ -32,7 +33,7 @@ for i = 1, #entries, 2 do
   local surplus = rank < n - fate_count
   if not surplus and nominal >= now - fate_age then break end
   -- The row of an old tick may be young: a backfill's.
-  if surplus or (cjson.decode(string.match(entries[i], '^%S+ (.*)$')).at or 0) < now - fate_age then
+  if surplus or ((decode(string.match(entries[i], '^%S+ (.*)$')) or {}).at or 0) < now - fate_age then
     if gone == most then
       more = true
       break

@@ -9,8 +9,11 @@ local more = trim_runs(P, 'runs:free', now - run_age, math.huge, 0, nil, nil, mo
 local gone = 0
 for _, bf in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', int(now - backfill_age), 'LIMIT', 0, look)) do
   local raw = redis.call('HGET', P .. 'b:' .. bf, 'tally')
-  local t = raw and cjson.decode(raw) or {}
-  if not raw or (t.ended and t.ended < now - backfill_age and not t.active) then
+  local t = raw and decode(raw) or {}
+  local row = raw and redis.call('HGET', P .. 'b:' .. bf, 'row')
+  if row and ((decode(row) or {}).v or 0) > READS then
+    -- a newer program's: left to it
+  elseif not raw or (t.ended and t.ended < now - backfill_age and not t.active) then
     if gone == most then
       more = true
       break

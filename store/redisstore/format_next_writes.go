@@ -1,0 +1,5 @@
+//go:build nextformat && writenext
+
+package redisstore
+
+const writes = 2
