@@ -20,10 +20,34 @@ type App struct {
 	mu    sync.RWMutex
 	defs  map[string]*definition
 	hooks []func(context.Context, RunEnded)
+	limit schedules.Limits
 }
 
-// NewApp returns an empty App.
-func NewApp() *App { return &App{defs: make(map[string]*definition)} }
+// NewApp returns an empty App with the default limits.
+func NewApp() *App { return &App{defs: make(map[string]*definition), limit: schedules.DefaultLimits()} }
+
+// Limits bound inputs, results, steps and texts; see schedules.Limits.
+type Limits = schedules.Limits
+
+// SetLimits sets the limits that hold for the runs executed and for what clients made with this App are given; a zero field leaves that limit as it is. Call
+// it before Register, which checks the inputs of declared schedules. An error wraps ErrInvalid, and nothing is changed. What the flags, the environment or the
+// config file of a command line say goes before this.
+func (a *App) SetLimits(l Limits) error {
+	if err := l.Check(); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.limit = l.Over(a.limit)
+	return nil
+}
+
+// Limits are the limits that hold; no field is zero.
+func (a *App) Limits() Limits {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.limit
+}
 
 // Registrable is what Register takes: a *Workflow of any types.
 type Registrable interface {
@@ -69,7 +93,7 @@ func (a *App) Register(defs ...Registrable) error {
 		if a.defs[d.name] != nil || added[d.name] != nil {
 			return fmt.Errorf("%w: workflow %q is registered twice; give each its own name", ErrInvalid, d.name)
 		}
-		if err := d.check(); err != nil {
+		if err := d.check(a.limit); err != nil {
 			return fmt.Errorf("%w: workflow %q: %w", ErrInvalid, d.name, err)
 		}
 		added[d.name] = d

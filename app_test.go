@@ -43,7 +43,7 @@ func TestRegisterSaysWhatIsWrong(t *testing.T) {
 		{"negative timeout", []pyworkflow.Registrable{pyworkflow.DefineFunc("a", nothing, pyworkflow.Timeout(-time.Second))}, "Timeout(-1s) is negative"},
 		{"negative recoveries", []pyworkflow.Registrable{pyworkflow.DefineFunc("a", nothing, pyworkflow.MaxRecoveries(-1))}, "MaxRecoveries(-1) is negative"},
 		{"negative backoff", []pyworkflow.Registrable{pyworkflow.DefineFunc("a", nothing, pyworkflow.RetryBackoff(pyworkflow.Fixed(-1)))}, "backoff has a negative part"},
-		{"bad queue", []pyworkflow.Registrable{pyworkflow.DefineFunc("a", nothing, pyworkflow.Queue("a b"))}, `queue "a b" is no queue name`},
+		{"bad queue", []pyworkflow.Registrable{pyworkflow.DefineFunc("a", nothing, pyworkflow.Queue("a b"))}, `queue "a b": must be 1 to 64 letters`},
 		{"schedule", []pyworkflow.Registrable{sched(daily)}, ""},
 		{"bad cron", []pyworkflow.Registrable{sched(pyworkflow.Cron("61 * * * *"))}, `schedule auto_w: cron "61 * * * *"`},
 		{"interval without a unit", []pyworkflow.Registrable{sched(pyworkflow.Every("30"))}, `interval "30": needs a unit`},

@@ -7,14 +7,9 @@ import (
 	"strings"
 )
 
-// MaxResult is how large a run's or a step's result may be as JSON, in bytes. What is larger belongs into a file or an object store, and its address into
-// the result.
+// MaxResult is how large a run's or a step's result may be as JSON, in bytes, unless App.SetLimits says otherwise. What is larger belongs into a file or an
+// object store, and its address into the result.
 const MaxResult = 1 << 20
-
-const (
-	maxMessage = 8 << 10
-	maxStack   = 32 << 10
-)
 
 // inputError says that the input does not fit the workflow.
 type inputError struct{ err error }
@@ -34,23 +29,28 @@ func decodeInput[In any](raw json.RawMessage) (In, error) {
 	return in, nil
 }
 
-// encodeResult writes a result and checks its size. What cannot be written will not be next time either: no retry.
+// encodeResult writes a result. What cannot be written will not be next time either: no retry.
 func encodeResult(v any) (json.RawMessage, error) {
 	raw, err := json.Marshal(v)
 	if err != nil {
 		return nil, NoRetry(fmt.Errorf("encode result: %w", err))
 	}
-	if len(raw) > MaxResult {
-		return nil, NoRetry(fmt.Errorf("%w: %d bytes of JSON, at most %d are kept; store it elsewhere and return its address", ErrTooLarge, len(raw), MaxResult))
-	}
 	return raw, nil
+}
+
+// checkResult refuses a result that is too large. It will be next time, too: no retry.
+func checkResult(raw json.RawMessage, most int) error {
+	if len(raw) <= most {
+		return nil
+	}
+	return NoRetry(fmt.Errorf("%w: %d bytes of JSON, at most %d are kept (max_result); store it elsewhere and return its address", ErrTooLarge, len(raw), most))
 }
 
 // protect calls f and turns its panic into a *PanicError.
 func protect(f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = &PanicError{Value: v, Stack: shorten(string(debug.Stack()), maxStack)}
+			err = &PanicError{Value: v, Stack: string(debug.Stack())}
 		}
 	}()
 	return f()

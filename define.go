@@ -16,7 +16,7 @@ import (
 type Workflow[In, Out any] struct{ def *definition }
 
 // Define makes a workflow of a function. Input and output travel as JSON: In is decoded from the input (the zero value for none or null, unknown
-// object fields are ignored), Out is encoded, at most MaxResult bytes. Mistakes in name and options are reported by App.Register.
+// object fields are ignored), Out is encoded, at most MaxResult bytes unless App.SetLimits says otherwise. Mistakes in name and options are reported by App.Register.
 func Define[In, Out any](name string, fn func(ctx context.Context, in In) (Out, error), opts ...Option) *Workflow[In, Out] {
 	return define(callerPackage(1), name, fn, opts)
 }
@@ -108,15 +108,18 @@ func (d *definition) fail(err error) {
 }
 
 // check reports what is wrong with the definition.
-func (d *definition) check() error {
+func (d *definition) check(limits schedules.Limits) error {
 	if !namePattern.MatchString(d.name) {
 		return errors.New("is no workflow name; " + nameRule)
 	}
 	if d.err != nil {
 		return d.err
 	}
-	if !namePattern.MatchString(d.options.Queue) {
-		return fmt.Errorf("queue %q is no queue name; %s", d.options.Queue, nameRule)
+	if err := schedules.ValidateQueue(d.options.Queue); err != nil {
+		return err
+	}
+	if err := limits.CheckNote("doc", d.doc); err != nil {
+		return err
 	}
 	seen := make(map[string]bool)
 	for _, s := range d.declared {
@@ -125,7 +128,11 @@ func (d *definition) check() error {
 			return fmt.Errorf("two schedules have the id %s; tell them apart with Named", id)
 		}
 		seen[id] = true
-		if err := s.check(d); err != nil {
+		err := limits.CheckInput(s.def.Input)
+		if err == nil {
+			err = s.check(d)
+		}
+		if err != nil {
 			return fmt.Errorf("schedule %s: %w", id, err)
 		}
 	}

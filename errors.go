@@ -26,8 +26,10 @@ var (
 	ErrInvalid = errors.New("invalid definition")
 	// ErrStepConflict is wrapped by the error of a run that called one step name concurrently without StepKey.
 	ErrStepConflict = errors.New("concurrent calls of one step")
-	// ErrTooLarge is wrapped when a result is larger than MaxResult as JSON.
+	// ErrTooLarge is wrapped when a result is larger as JSON than the App's limits allow.
 	ErrTooLarge = errors.New("result is too large")
+	// ErrTooManySteps is wrapped by the error of a run that called more steps than the App's limits allow.
+	ErrTooManySteps = errors.New("too many steps")
 )
 
 // RunError is how a run ended that has no result; waiting for a run returns it. Find it in a chain with errors.As. It matches ErrCancelled

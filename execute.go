@@ -42,6 +42,7 @@ type execution struct {
 	flying map[string]bool // names and keys with a call in flight
 	fatal  error           // fails the run, whatever its code returns
 	ended  bool
+	limits schedules.Limits
 }
 
 // ErrUnknownWorkflow: the App has no workflow of that name.
@@ -63,14 +64,21 @@ func (a *App) Execute(ctx context.Context, e Execution) (schedules.Outcome, erro
 	if e.Now == nil {
 		e.Now = func() time.Time { return time.Now().UTC() }
 	}
+	limits := a.Limits()
+	if emit := e.Emit; emit != nil {
+		e.Emit = func(ev schedules.Event) { emit(limits.CutEvent(ev)) }
+	}
 	x := &execution{e: e, logger: newRunLogger(e), cancel: cancel, steps: make(map[string]schedules.Step, len(e.Steps)),
-		calls: make(map[string]int), flying: make(map[string]bool)}
+		calls: make(map[string]int), flying: make(map[string]bool), limits: limits}
 	for _, s := range e.Steps {
 		x.steps[s.Key] = s
 	}
 	var result json.RawMessage
 	err := protect(func() (err error) {
 		result, err = d.call(context.WithValue(inner, contextKey{}, x), e.Run.Input)
+		if err == nil {
+			err = checkResult(result, x.limits.Result)
+		}
 		return err
 	})
 	x.mu.Lock()
@@ -79,11 +87,11 @@ func (a *App) Execute(ctx context.Context, e Execution) (schedules.Outcome, erro
 		err = x.fatal
 	}
 	x.mu.Unlock()
-	return outcome(ctx, result, err), nil
+	return outcome(ctx, x.limits, result, err), nil
 }
 
 // outcome says how an attempt ended whose code returned result and err.
-func outcome(ctx context.Context, result json.RawMessage, err error) schedules.Outcome {
+func outcome(ctx context.Context, limits schedules.Limits, result json.RawMessage, err error) schedules.Outcome {
 	cause := context.Cause(ctx)
 	switch {
 	case errors.Is(cause, ErrTimeout):
@@ -94,7 +102,7 @@ func outcome(ctx context.Context, result json.RawMessage, err error) schedules.O
 		return schedules.Outcome{Kind: schedules.OutcomeHandedBack}
 	}
 	never, after := advice(err)
-	out := schedules.Outcome{Kind: schedules.OutcomeFailed, Error: runError(err), NoRetry: never, RetryAfter: after}
+	out := schedules.Outcome{Kind: schedules.OutcomeFailed, Error: runError(err, limits), NoRetry: never, RetryAfter: after}
 	if out.Error.Kind == schedules.ErrorTimeout { // a step's, which the workflow passes on
 		out.Error.Kind = schedules.ErrorFailed
 	}
@@ -109,9 +117,9 @@ func TimeoutError(cause error) *schedules.RunError {
 	return &schedules.RunError{Kind: schedules.ErrorTimeout, Message: cause.Error()}
 }
 
-// runError puts an error of a workflow or a step into a record.
-func runError(err error) *schedules.RunError {
-	e := &schedules.RunError{Kind: schedules.ErrorFailed, Message: shorten(err.Error(), maxMessage)}
+// runError puts an error of a workflow or a step into a record, cut to the limits.
+func runError(err error, limits schedules.Limits) *schedules.RunError {
+	e := schedules.RunError{Kind: schedules.ErrorFailed, Message: err.Error()}
 	var panicked *PanicError
 	switch {
 	case errors.As(err, &panicked):
@@ -119,5 +127,5 @@ func runError(err error) *schedules.RunError {
 	case errors.Is(err, ErrTimeout):
 		e.Kind = schedules.ErrorTimeout
 	}
-	return e
+	return limits.CutError(e)
 }

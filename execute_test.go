@@ -107,7 +107,7 @@ func TestExecuteOutcomes(t *testing.T) {
 			return strings.Repeat("x", pyworkflow.MaxResult), nil
 		}, "",
 			schedules.Outcome{Kind: schedules.OutcomeFailed, NoRetry: true, Error: &schedules.RunError{Kind: schedules.ErrorFailed,
-				Message: "result is too large: 1048578 bytes of JSON, at most 1048576 are kept; store it elsewhere and return its address"}}},
+				Message: "result is too large: 1048578 bytes of JSON, at most 1048576 are kept (max_result); store it elsewhere and return its address"}}},
 		{"timeout", cancelled(limit), func(ctx context.Context, _ struct{ N int }) (any, error) { return nil, ctx.Err() }, "",
 			schedules.Outcome{Kind: schedules.OutcomeFailed, Error: &schedules.RunError{Kind: schedules.ErrorTimeout, Message: "took longer than its time limit of 5s"}}},
 		{"timeout, result all the same", cancelled(limit), func(context.Context, struct{ N int }) (any, error) { return 1, nil }, "",

@@ -103,7 +103,7 @@ func Doc(text string) Option {
 type QueueOption string
 
 // Queue names the queue whose workers execute the runs: of a workflow (default "default"), of a schedule or of a single start (default the
-// workflow's own). A name is of the form of a workflow's.
+// workflow's own). A name is of the form [A-Za-z0-9][A-Za-z0-9_.-]{0,63}.
 func Queue(name string) QueueOption { return QueueOption(name) }
 
 func (q QueueOption) applyWorkflow(d *definition)  { d.options.Queue = string(q) }
@@ -279,8 +279,10 @@ func (s *declaration) check(d *definition) error {
 	if id := s.id(d.name); !namePattern.MatchString(id) {
 		return errors.New("is no schedule id; " + nameRule)
 	}
-	if s.def.Queue != "" && !namePattern.MatchString(s.def.Queue) {
-		return fmt.Errorf("queue %q is no queue name; %s", s.def.Queue, nameRule)
+	if s.def.Queue != "" {
+		if err := schedules.ValidateQueue(s.def.Queue); err != nil {
+			return err
+		}
 	}
 	switch s.def.Overlap {
 	case "", OverlapSkip, OverlapBufferOne, OverlapBufferAll, OverlapCancelOther, OverlapAllowAll:

@@ -57,7 +57,7 @@ func (l *runLog) Handle(ctx context.Context, r slog.Record) error {
 		if len(attrs) == 0 {
 			attrs = nil
 		}
-		l.emit(schedules.Event{At: at.UTC(), Kind: "log", Level: strings.ToLower(r.Level.String()), Message: shorten(r.Message, maxMessage), Attrs: attrs})
+		l.emit(schedules.Event{At: at.UTC(), Kind: "log", Level: strings.ToLower(r.Level.String()), Message: r.Message, Attrs: attrs})
 	}
 	if l.next.Enabled(ctx, r.Level) {
 		return l.next.Handle(ctx, r)
@@ -120,13 +120,13 @@ func plainValue(v slog.Value) any {
 		return v.String()
 	case slog.KindAny:
 		if err, ok := v.Any().(error); ok {
-			return shorten(err.Error(), maxMessage)
+			return err.Error()
 		}
-		if raw, err := json.Marshal(v.Any()); err == nil && len(raw) <= maxMessage {
+		if raw, err := json.Marshal(v.Any()); err == nil {
 			return json.RawMessage(raw)
 		}
-		return shorten(fmt.Sprint(v.Any()), maxMessage)
+		return fmt.Sprint(v.Any())
 	default: // strings, durations
-		return shorten(v.String(), maxMessage)
+		return v.String()
 	}
 }

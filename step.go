@@ -68,7 +68,7 @@ func StepTimeout(limit time.Duration) StepOption {
 //
 // The result is found by its key: the name and the how-manieth call of that name in the run ("fetch#1"), or the name and StepKey ("fetch:42"). Steps may be
 // added, removed and reordered between deploys, as far as that leaves the keys alone. Concurrent calls of one name need StepKey each, else the run fails
-// and names the step. The result travels as JSON, at most MaxResult bytes, also the first time: what JSON does not carry is not returned either.
+// and names the step. The result travels as JSON, at most MaxResult bytes unless App.SetLimits says otherwise, also the first time: what JSON does not carry is not returned either.
 //
 // A failed attempt, an error or a panic, is tried again (StepRetries, StepBackoff, NoRetry, RetryAfter); the last one's error is returned as a *StepError. When
 // ctx is cancelled, no attempt is begun any more and the error wraps the cause.
@@ -101,6 +101,9 @@ func Step[T any](ctx context.Context, name string, fn func(ctx context.Context) 
 			return nil, err
 		}
 		raw, err := encodeResult(v)
+		if err == nil {
+			err = checkResult(raw, x.limits.StepResult)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -138,8 +141,10 @@ func (x *execution) beginStep(name string, o stepOptions) (*stepCall, error) {
 	switch {
 	case x.ended:
 		return nil, fmt.Errorf("step %q: the run's code has returned before", name)
-	case name == "" || len(name) > 200:
-		return nil, NoRetry(fmt.Errorf("step %q: is no step name; write 1 to 200 characters", shorten(name, 60)))
+	case name == "" || len(name) > x.limits.Key:
+		return nil, NoRetry(fmt.Errorf("step %q: is no step name; write 1 to %d bytes", shorten(name, 60), x.limits.Key))
+	case len(o.key) > x.limits.Key:
+		return nil, NoRetry(fmt.Errorf("step %q: StepKey %q has %d bytes, but at most %d are taken; shorten it", name, shorten(o.key, 60), len(o.key), x.limits.Key))
 	case o.err != nil:
 		return nil, NoRetry(fmt.Errorf("step %q: %w", name, o.err))
 	case x.fatal != nil:
@@ -159,17 +164,30 @@ func (x *execution) beginStep(name string, o stepOptions) (*stepCall, error) {
 		if o.key != "" {
 			remedy = "give each call its own StepKey, not " + fmt.Sprintf("%q", o.key)
 		}
-		x.fatal = NoRetry(fmt.Errorf("%w: step %q was called while another call of it was executing; %s", ErrStepConflict, name, remedy))
-		x.cancel(x.fatal)
-		return nil, x.fatal
+		return nil, x.fail(fmt.Errorf("%w: step %q was called while another call of it was executing; %s", ErrStepConflict, name, remedy))
+	}
+	was, known := x.steps[c.key]
+	if !known && len(x.steps) >= x.limits.Steps {
+		return nil, x.fail(fmt.Errorf("%w: step %q would be one more than the %d that a run may record (max_steps); do more in each step, or split the run into several",
+			ErrTooManySteps, c.key, x.limits.Steps))
 	}
 	x.flying[c.mark] = true
-	c.was = x.steps[c.key]
+	c.was = was
+	if !known {
+		x.steps[c.key] = schedules.Step{Name: name, Key: c.key} // counted from now on
+	}
 	if c.was.Key != "" && c.was.Name != name {
 		delete(x.flying, c.mark)
 		return nil, NoRetry(fmt.Errorf("step %q: its key %q was recorded by step %q; use another StepKey", name, c.key, c.was.Name))
 	}
 	return c, nil
+}
+
+// fail ends the run with an error that no retry would help, whatever its code makes of it; x.mu is held.
+func (x *execution) fail(err error) error {
+	x.fatal = NoRetry(err)
+	x.cancel(x.fatal)
+	return x.fatal
 }
 
 func (x *execution) endStep(c *stepCall) {
@@ -206,7 +224,7 @@ func (x *execution) execStep(ctx context.Context, c *stepCall, o stepOptions, fn
 		if ctx.Err() != nil {
 			return fmt.Errorf("step %q: %w", c.key, errors.Join(context.Cause(ctx), err))
 		}
-		s.Error = runError(err)
+		s.Error = runError(err, x.limits)
 		never, wait := advice(err)
 		if never || s.Attempt > o.retries {
 			s.Status = schedules.RunFailed
@@ -269,7 +287,7 @@ func (x *execution) record(ctx context.Context, s schedules.Step) error {
 
 func (x *execution) event(level, message string) {
 	if x.e.Emit != nil {
-		x.e.Emit(schedules.Event{At: x.e.Now(), Kind: "step", Level: level, Message: shorten(message, maxMessage)})
+		x.e.Emit(schedules.Event{At: x.e.Now(), Kind: "step", Level: level, Message: message})
 	}
 }
 

@@ -32,6 +32,7 @@ type Store interface {
 	store.Leases
 	Shards() int
 	DueTicks(ctx context.Context, shard int, until time.Time, limit int) ([]store.DueSchedule, error)
+	Reindex(ctx context.Context, of ...store.Timer) ([]store.Mend, error)
 	Listen(ctx context.Context, wake func(store.Wake)) error
 	AnnounceProcess(ctx context.Context, p store.Process, ttl time.Duration) error
 	WithdrawProcess(ctx context.Context, id string) error
@@ -50,6 +51,9 @@ type Config struct {
 	Engine Engine
 	// PollInterval bounds how late a change made elsewhere is seen when its wake is lost. Zero: DefaultPollInterval. At least MinPollInterval.
 	PollInterval time.Duration
+	// OverdueAfter is by how much a schedule of any shard may be overdue before this beat tells of it, counts it and decides it, whoever holds the shard. Zero:
+	// DefaultOverduePolls × PollInterval. More than PollInterval.
+	OverdueAfter time.Duration
 	// ID names the holder of the leases; no two live processes may share one. Empty: host:pid:random.
 	ID string
 	// Process is how the beat announces itself; ID, Beat, Shards and what is empty of Host, PID and StartedAt are filled in. Nil: it
@@ -76,6 +80,12 @@ func New(cfg Config) (*Beat, error) {
 	}
 	if err := defaults(&cfg.PollInterval, DefaultPollInterval, &cfg.ID, &cfg.Log); err != nil {
 		return nil, fmt.Errorf("beat: %w", err)
+	}
+	if cfg.OverdueAfter == 0 {
+		cfg.OverdueAfter = DefaultOverduePolls * cfg.PollInterval
+	}
+	if cfg.OverdueAfter <= cfg.PollInterval {
+		return nil, fmt.Errorf("beat: overdue after %s is too short: give more than the poll interval, %s", cfg.OverdueAfter, cfg.PollInterval)
 	}
 	return &Beat{cfg: cfg}, nil
 }
@@ -123,7 +133,7 @@ func (b *Beat) Run(ctx context.Context) error {
 	st := b.cfg.Store
 	moved := make(chan struct{}, 1)
 	c := newCore(coreConfig{
-		name: "beat", id: b.cfg.ID, every: b.cfg.PollInterval, log: b.cfg.Log, quiet: b.cfg.Quiet,
+		name: beatPart, id: b.cfg.ID, every: b.cfg.PollInterval, log: b.cfg.Log, quiet: b.cfg.Quiet,
 		store: st,
 		read:  b.read,
 		act:   b.act,
@@ -141,7 +151,8 @@ func (b *Beat) Run(ctx context.Context) error {
 	if b.cfg.Process != nil {
 		others.Go(func() { b.announce(ctx, c, moved) })
 	}
-	c.run(ctx)
+	w := &watch{cfg: b.cfg, core: c, tardy: newTardy()}
+	c.run(ctx, w.run)
 	others.Wait()
 	return nil
 }
@@ -231,6 +242,8 @@ type Stats struct {
 	Acted    int64         // due entries moved on: decisions for schedules, looks at runs
 	Failed   int64         // due entries that could not be; they are tried again
 	Errors   int64         // calls of the store that failed
+	Overdue  int64         // schedules found overdue by more than the bound; of a Keeper, those overdue because no beat is running
+	Mended   int64         // of a Beat: overdue schedules put right; of a Keeper: index entries that did not fit their record
 }
 
 // Stats tells how the beat is doing.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pyworkflow-go/pyworkflow/store"
@@ -18,6 +19,12 @@ type coreStore interface {
 	Describe() string
 	Ping(ctx context.Context) error
 }
+
+// The parts of the package, by which their leases are named.
+const (
+	beatPart   = "beat"
+	keeperPart = "keeper"
+)
 
 // coreConfig is what tells a Beat's core from a Keeper's.
 type coreConfig struct {
@@ -38,6 +45,8 @@ type core struct {
 	link   *link
 	shares *shares
 	loop   *loop
+
+	overdue, mended atomic.Int64
 }
 
 func newCore(cfg coreConfig) *core {
@@ -104,5 +113,6 @@ func (c *core) stats() Stats {
 	return Stats{
 		Running: true, Answers: c.link.answers(), Lost: lost, Shards: s.held, Armed: s.armed,
 		LastPoll: s.lastPoll, PollTook: s.pollTook, Acted: s.acted, Failed: s.failed, Errors: errs,
+		Overdue: c.overdue.Load(), Mended: c.mended.Load(),
 	}
 }

@@ -18,11 +18,18 @@ const DefaultKeeperInterval = time.Second
 // DefaultSweepAfter is how old a message must be before a Keeper takes its sender for gone.
 const DefaultSweepAfter = time.Second
 
+// DefaultAuditInterval is how often a Keeper compares some records with their index entries unless it is told otherwise.
+const DefaultAuditInterval = time.Second
+
+// DefaultTidyInterval is how often what damage to the transport leaves behind is looked for unless a Keeper is told otherwise.
+const DefaultTidyInterval = 15 * time.Second
+
 // KeeperStore is what a Keeper needs of a store.
 type KeeperStore interface {
 	store.Clock
 	store.Leases
 	store.Timers
+	Audit(ctx context.Context, shard, limit int) (store.Audited, error)
 	GetRun(ctx context.Context, id string) (schedules.Run, error)
 	Unsent(ctx context.Context, shard int, until time.Time, limit int) ([]store.Message, error)
 	Trim(ctx context.Context, shard int, l store.Limits) (more bool, err error)
@@ -42,17 +49,35 @@ type Looker interface {
 	Look(ctx context.Context, msgs ...store.Message) ([]store.MessageState, error)
 }
 
+// Dropper is a Looker that also removes messages nobody is to receive any more. One that is not there is no error.
+type Dropper interface {
+	Drop(ctx context.Context, msgs ...store.Message) error
+}
+
+// Tidier is a Looker that also removes what damage to the transport's own records leaves behind, some of it at a time. It never takes a message from a live worker.
+type Tidier interface {
+	Tidy(ctx context.Context) error
+}
+
 // KeeperConfig holds a Keeper's parts. Store and Engine are required.
 type KeeperConfig struct {
 	Store  KeeperStore
 	Engine KeeperEngine
-	Looker Looker // nil: no message is ever taken for gone
+	Looker Looker // nil: no message is ever taken for gone. It may be a Dropper and a Tidier, too
 	// PollInterval bounds how late an expired lease, or a timer whose wake was lost, is seen. Zero: DefaultKeeperInterval. At least MinPollInterval.
 	PollInterval time.Duration
 	// SweepAfter is how old a message in the outbox must be before it is sent from here. Zero: DefaultSweepAfter; negative: at once.
 	SweepAfter time.Duration
 	// TrimInterval is how often old records are removed. Zero: 30 s; negative: never.
 	TrimInterval time.Duration
+	// AuditInterval is how often the next 100 records of each shard held are compared with their index entries, which are mended where they differ; a shard's round
+	// begins no more often than every 5 s. Zero: DefaultAuditInterval; negative: never.
+	AuditInterval time.Duration
+	// TidyInterval is how often the Keeper that holds the first shard has the transport tidied, if that is a Tidier. Zero: DefaultTidyInterval; negative: never.
+	TidyInterval time.Duration
+	// OverdueAfter is by how much a schedule may be overdue before, while no beat lives, that is told of and counted. Zero: DefaultOverduePolls ×
+	// DefaultPollInterval. Not negative.
+	OverdueAfter time.Duration
 	Limits       store.Limits // zero: store.DefaultLimits
 	// ID names the holder of the leases; no two live processes may share one. Empty: host:pid:random.
 	ID  string
@@ -62,7 +87,7 @@ type KeeperConfig struct {
 }
 
 // Keeper looks after everything that is timed or stuck but regular ticks: retries, cancel deadlines, expired leases, messages left in the outbox,
-// runs whose message has vanished, ticks that wait, old records. It is safe for concurrent use.
+// runs whose message has vanished, ticks that wait, index entries that do not fit their records, old records, what damage left in the transport. It is safe for concurrent use.
 type Keeper struct {
 	cfg  KeeperConfig
 	busy atomic.Bool
@@ -87,6 +112,18 @@ func NewKeeper(cfg KeeperConfig) (*Keeper, error) {
 	if cfg.TrimInterval == 0 {
 		cfg.TrimInterval = 30 * time.Second
 	}
+	if cfg.AuditInterval == 0 {
+		cfg.AuditInterval = DefaultAuditInterval
+	}
+	if cfg.TidyInterval == 0 {
+		cfg.TidyInterval = DefaultTidyInterval
+	}
+	if cfg.OverdueAfter == 0 {
+		cfg.OverdueAfter = DefaultOverduePolls * DefaultPollInterval
+	}
+	if cfg.OverdueAfter < MinPollInterval {
+		return nil, fmt.Errorf("keeper: overdue after %s is too short: give at least %s", cfg.OverdueAfter, MinPollInterval)
+	}
 	if cfg.Limits == (store.Limits{}) {
 		cfg.Limits = store.DefaultLimits()
 	}
@@ -106,7 +143,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	sw := newSweeper(k.cfg)
 	runs := newRunKeeper(k.cfg)
 	c := newCore(coreConfig{
-		name: "keeper", id: k.cfg.ID, every: k.cfg.PollInterval, log: k.cfg.Log, quiet: k.cfg.Quiet,
+		name: keeperPart, id: k.cfg.ID, every: k.cfg.PollInterval, log: k.cfg.Log, quiet: k.cfg.Quiet,
 		store: k.cfg.Store,
 		read:  k.read,
 		act:   func(ctx context.Context, due []entry) []outcome { return k.act(ctx, runs, due) },
@@ -121,7 +158,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	sw.link = c.link
 	k.core.Store(c)
 	defer k.core.Store(nil)
-	c.run(ctx, sw.run, func(ctx context.Context) { k.trim(ctx, c) })
+	c.run(ctx, sw.run, func(ctx context.Context) { k.trim(ctx, c) }, newAuditor(k.cfg, c).run, (&tidier{cfg: k.cfg, core: c}).run, (&beatless{cfg: k.cfg, core: c, tardy: newTardy()}).run)
 	return nil
 }
 

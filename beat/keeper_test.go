@@ -41,7 +41,11 @@ func newFakeKeep() *fakeKeep {
 }
 
 func (f *fakeKeep) DueTicks(context.Context, int, time.Time, int) ([]store.DueSchedule, error) {
-	return nil, errors.New("a keeper reads no ticks")
+	return nil, f.state()
+}
+
+func (f *fakeKeep) Audit(context.Context, int, int) (store.Audited, error) {
+	return store.Audited{Round: true}, f.state()
 }
 
 func (f *fakeKeep) DueTimers(_ context.Context, _ int, until time.Time, limit int) ([]store.Timer, error) {
@@ -351,6 +355,22 @@ type fakeTransport struct {
 	state store.MessageState
 	err   error
 	looks int
+
+	dropped []store.Message
+	dropErr error
+}
+
+func (f *fakeTransport) Drop(_ context.Context, msgs ...store.Message) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.dropped = append(f.dropped, msgs...)
+	return f.dropErr
+}
+
+func (f *fakeTransport) droppedMessages() []store.Message {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.dropped)
 }
 
 func (f *fakeTransport) looked() int {
@@ -380,6 +400,7 @@ func TestAPendingRunIsLookedForInTheTransport(t *testing.T) {
 	}{
 		{name: "queued", tr: &fakeTransport{state: store.MessageQueued}, dispatch: 1, later: 1},
 		{name: "gone", tr: &fakeTransport{state: store.MessageGone}, dispatch: 2, later: 2},
+		{name: "gone, and not to be dropped", tr: &fakeTransport{state: store.MessageGone, dropErr: errors.New("no answer")}, dispatch: 2, later: 2},
 		{name: "gone but unsent", tr: &fakeTransport{state: store.MessageGone}, unsent: true, dispatch: 1, later: 1},
 		{name: "active without a claim", tr: &fakeTransport{state: store.MessageActive}, dispatch: 1, later: 2},
 		{name: "no answer", tr: &fakeTransport{err: errors.New("no answer")}, dispatch: 1, later: 1},
@@ -405,6 +426,9 @@ func TestAPendingRunIsLookedForInTheTransport(t *testing.T) {
 				wait(7 * time.Second)
 				if got := f.get("run_a").Dispatch; got != c.later {
 					t.Errorf("dispatch %d after 19s, want %d", got, c.later)
+				}
+				if want := c.later - 1; len(c.tr.droppedMessages()) != want || want == 1 && c.tr.droppedMessages()[0] != (store.Message{RunID: "run_a", Dispatch: 1, Queue: "q"}) {
+					t.Errorf("dropped %v after 19s, want the %d messages that did not reach a worker", c.tr.droppedMessages(), want)
 				}
 				if c.tr.looked() == 0 || c.tr.looked() > 20 {
 					t.Errorf("%d looks in 19s", c.tr.looked())

@@ -39,6 +39,7 @@ type link struct {
 	cause   error     // of the last suspicion
 	trouble time.Time // of the last suspicion, by the process's own clock
 	lost    time.Time // when it was found lost; zero: it answers
+	since   time.Time // when it was found to answer, by the process's own clock
 	errs    int64
 }
 
@@ -62,6 +63,13 @@ func (l *link) answers() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.up
+}
+
+// answersFor reports whether the store has been thought to answer for so long.
+func (l *link) answersFor(d time.Duration) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.up && time.Since(l.since) >= d
 }
 
 // calmSince reports whether no call has failed since t and the store answers.
@@ -134,6 +142,9 @@ func (l *link) found() {
 	l.mu.Lock()
 	was, lost := l.up, l.lost
 	l.up, l.lost = true, time.Time{}
+	if !was {
+		l.since = time.Now()
+	}
 	l.mu.Unlock()
 	if !lost.IsZero() {
 		l.log.Log(context.Background(), l.level(slog.LevelInfo), "the store answers again", "store", l.store.Describe(), "after", time.Since(lost).Round(time.Millisecond).String())
@@ -158,7 +169,7 @@ func (l *link) status() (lost time.Time, errs int64) {
 
 // answered reports whether an error says nothing against the store: it is its own answer, or somebody else's failure.
 func answered(err error) bool {
-	for _, no := range []error{store.ErrNotFound, store.ErrExists, store.ErrConflict, store.ErrStale, store.ErrClock, store.ErrFormat} {
+	for _, no := range []error{store.ErrNotFound, store.ErrExists, store.ErrConflict, store.ErrStale, store.ErrClock, store.ErrFormat, store.ErrUnreadable} {
 		if errors.Is(err, no) {
 			return true
 		}

@@ -2,10 +2,13 @@ package beat
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/pyworkflow-go/pyworkflow/store"
 )
 
 const (
@@ -26,6 +29,8 @@ const (
 	holdMin  = 2 * time.Millisecond
 	holdMax  = time.Minute
 	holdWarn = 10 // failures in a row after which it is logged
+
+	newerWarn = time.Hour // between two complaints about records of a newer program
 
 	shardRetryMin = 50 * time.Millisecond
 	shardRetryMax = time.Second
@@ -71,6 +76,7 @@ type loop struct {
 	acting  int
 
 	seenStore, seenOwn time.Time // readings of the two clocks at the last step
+	toldNewer          time.Time // when leftToNewer last said so
 
 	statsMu sync.Mutex
 	stats   loopStats
@@ -103,6 +109,7 @@ type hold struct {
 	due   time.Time // of the entry; another due instant ends the hold
 	until time.Time // by the store's clock
 	tries int
+	err   error // of the last try
 }
 
 // mail is what other goroutines tell the loop.
@@ -420,6 +427,8 @@ func (l *loop) startActs(work context.Context) {
 func (l *loop) acted(batch []entry, outs []outcome) {
 	now := l.clock.Estimate()
 	var failed int64
+	var newer []entry
+	var cause error
 	for i, e := range batch {
 		delete(l.busy, e.target)
 		o := outs[i]
@@ -434,6 +443,9 @@ func (l *loop) acted(batch []entry, outs []outcome) {
 			sh.touched[e.target] = true
 		}
 		switch {
+		case errors.Is(o.err, store.ErrFormat): // another try changes nothing, a newer program does
+			l.holdBack(sh, e, now, holdMax, nil)
+			newer, cause = append(newer, e), o.err
 		case o.err == nil && o.after > 0:
 			l.holdBack(sh, e, now, o.after, nil)
 		case o.err == nil && !o.known:
@@ -451,6 +463,7 @@ func (l *loop) acted(batch []entry, outs []outcome) {
 			l.holdBack(sh, e, now, 0, o.err)
 		}
 	}
+	l.leftToNewer(newer, cause)
 	l.statsMu.Lock()
 	l.stats.acted += int64(len(batch)) - failed
 	l.stats.failed += failed
@@ -468,12 +481,22 @@ func (l *loop) holdBack(sh *shardState, e entry, now time.Time, wait time.Durati
 		wait = doubled(holdMin, holdMax, h.tries)
 		h.tries++
 	}
-	h.until = now.Add(wait)
+	h.until, h.err = now.Add(wait), err
 	l.agenda.set(e, h.until, l.polls)
 	if err != nil && (h.tries == holdWarn || wait == holdMax) && l.link.answers() {
 		l.log.Error("what is due cannot be carried out; trying again", "loop", l.name,
 			"schedule_id", e.ref.ID, "run_id", e.run, "tries", h.tries, "again_in", wait.String(), "error", err)
 	}
+}
+
+// leftToNewer says, once in a while, that what is due is held back because a newer program wrote it.
+func (l *loop) leftToNewer(es []entry, cause error) {
+	if len(es) == 0 || time.Since(l.toldNewer) < newerWarn {
+		return
+	}
+	l.toldNewer = time.Now()
+	l.log.Error("what is due was written by a newer version and is left to it; everything else goes on", "loop", l.name,
+		"schedule_id", es[0].ref.ID, "run_id", es[0].run, "count", len(es), "error", cause)
 }
 
 func (l *loop) note() {

@@ -129,6 +129,7 @@ func TestOutcomeArmsTheNext(t *testing.T) {
 func TestNothingSpins(t *testing.T) {
 	for name, out := range map[string]func(entry) outcome{
 		"fails":      func(entry) outcome { return outcome{err: errors.New("broken record")} },
+		"newer":      func(entry) outcome { return outcome{err: &store.FormatError{Format: 3, Reads: 2}} },
 		"too early":  func(e entry) outcome { return outcome{known: true, next: e.due} },
 		"unknown":    func(entry) outcome { return outcome{} },
 		"not before": func(e entry) outcome { return outcome{after: 10 * time.Second} },
@@ -155,8 +156,11 @@ func TestNothingSpins(t *testing.T) {
 				if polls > 4*600+100 || pings > 700 {
 					t.Errorf("%d polls and %d pings in 10 minutes", polls, pings)
 				}
-				if n := log.count("level=ERROR"); (name == "fails") != (n > 0) || n > 12 {
+				if n := log.count("level=ERROR"); (name == "fails" || name == "newer") != (n > 0) || n > 12 {
 					t.Errorf("%d error lines", n)
+				}
+				if n := log.count("written by a newer version of pyworkflow (format 3; this program reads up to 2): upgrade this process"); name == "newer" && n != 1 {
+					t.Errorf("it is said %d times in 10 minutes that a record is newer", n)
 				}
 				if n := log.count("does not answer"); n > 0 {
 					t.Errorf("a broken record was taken for an outage")

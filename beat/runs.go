@@ -46,6 +46,13 @@ func (k *runKeeper) act(ctx context.Context, due []entry) []outcome {
 		}
 	})
 	verdicts := k.look(ctx, due, runs, outs)
+	var gone []store.Message
+	for i, v := range verdicts {
+		if v == lookGone && outs[i].err == nil {
+			gone = append(gone, store.Message{RunID: runs[i].ID, Dispatch: runs[i].Dispatch, Queue: runs[i].Queue})
+		}
+	}
+	k.drop(ctx, gone)
 	atOnce(len(due), runsAtOnce, func(i int) {
 		if outs[i].err != nil {
 			return
@@ -59,6 +66,9 @@ func (k *runKeeper) act(ctx context.Context, due []entry) []outcome {
 			c, ok := schedules.RunDue(r, verdicts[i] == lookGone && r.Dispatch == seen, now)
 			return c, ok, nil
 		})
+		if runs[i].Damage != "" && err == nil {
+			k.cfg.Log.Error("record of the run cannot be read; the run fails", "run_id", runs[i].ID, "error", runs[i].Damage)
+		}
 		outs[i] = outcome{err: err, known: true, next: run.Due}
 	})
 	return outs

@@ -257,7 +257,7 @@ func (s *sweeper) leases(ctx context.Context, shard int, sh *sweepState) error {
 func (s *sweeper) lose(ctx context.Context, e store.LeaseEntry) error {
 	taken := false
 	run, err := s.cfg.Engine.ChangeRun(ctx, e.RunID, nil, func(r schedules.Run, now time.Time) (schedules.RunChange, bool, error) {
-		taken = r.Status == schedules.RunRunning && r.Lease.Equal(e.Until)
+		taken = r.Status == schedules.RunRunning && r.Lease.Equal(e.Until) || r.Damage != "" && !r.Status.Ended()
 		if !taken {
 			return schedules.RunChange{}, false, nil
 		}

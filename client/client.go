@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -21,6 +22,7 @@ type Store interface {
 	Shards() int
 	DueTicks(ctx context.Context, shard int, until time.Time, limit int) ([]store.DueSchedule, error)
 	Listen(ctx context.Context, wake func(store.Wake)) error
+	Inspect(ctx context.Context, records int) ([]store.Finding, error)
 	Describe() string
 }
 
@@ -33,6 +35,8 @@ type Config struct {
 	Engine *engine.Engine
 	// App holds the workflows of this program; nil: it has none.
 	App *pyworkflow.App
+	// Limits bound what is given to the Client: inputs, notes, reasons, keys. A zero field: the App's limit, else that of schedules.DefaultLimits.
+	Limits schedules.Limits
 	// Log is told of what goes wrong behind an answer; nil: discards.
 	Log *slog.Logger
 }
@@ -42,6 +46,7 @@ type Client struct {
 	store  Store
 	engine *engine.Engine
 	app    *pyworkflow.App
+	limits schedules.Limits
 	log    *slog.Logger
 }
 
@@ -60,7 +65,14 @@ func New(cfg Config) (*Client, error) {
 		}
 		cfg.Engine = e
 	}
-	return &Client{store: cfg.Store, engine: cfg.Engine, app: cfg.App, log: cfg.Log}, nil
+	if err := cfg.Limits.Check(); err != nil {
+		return nil, fmt.Errorf("client: Config.Limits: %w", err)
+	}
+	limits := schedules.DefaultLimits()
+	if cfg.App != nil {
+		limits = cfg.App.Limits()
+	}
+	return &Client{store: cfg.Store, engine: cfg.Engine, app: cfg.App, limits: cfg.Limits.Over(limits), log: cfg.Log}, nil
 }
 
 // Now reads the store's clock.

@@ -21,6 +21,12 @@ func (c *Client) StartRun(ctx context.Context, workflow string, input json.RawMe
 	if err := c.CheckWorkflow(ctx, workflow); err != nil {
 		return "", err
 	}
+	if err := c.limits.CheckInput(input); err != nil {
+		return "", err
+	}
+	if err := c.limits.CheckKey("idempotency_key", opts.IdempotencyKey); err != nil {
+		return "", err
+	}
 	if len(input) > 0 && !json.Valid(input) {
 		return "", &schedules.FieldError{Field: "input", Value: string(input), Problem: "is not JSON; quote strings, like '{\"name\": \"value\"}'"}
 	}
@@ -177,8 +183,11 @@ func (c *Client) run(ctx context.Context, id string) (schedules.Run, error) {
 
 func (c *Client) withSteps(ctx context.Context, r schedules.Run) (Run, error) {
 	steps, err := c.store.Steps(ctx, r.ID)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
+	if err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrUnreadable) {
 		return Run{}, fmt.Errorf("read steps of run %s: %w", r.ID, err)
+	}
+	if r.Damage != "" && !r.Status.Ended() { // until a keeper has ended it
+		r.Error = &schedules.RunError{Kind: schedules.ErrorRecord, Message: "the run's record cannot be read: " + r.Damage}
 	}
 	return viewRun(r, steps), nil
 }
@@ -247,6 +256,9 @@ func (c *Client) FollowEvents(ctx context.Context, id string, f func(Event)) err
 // CancelRun asks a run to cancel. One that no worker holds ends at once; another has until its cancel grace (that of its schedule, else 30 s) is over. What has
 // ended stays as it is.
 func (c *Client) CancelRun(ctx context.Context, id, reason string) (Run, error) {
+	if err := c.limits.CheckNote("reason", reason); err != nil {
+		return Run{}, err
+	}
 	r, err := c.run(ctx, id)
 	if err != nil {
 		return Run{}, err

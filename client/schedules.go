@@ -47,6 +47,9 @@ func (c *Client) create(ctx context.Context, req CreateRequest) (schedules.Sched
 }
 
 func (c *Client) prepare(ctx context.Context, req CreateRequest) (schedules.Change, error) {
+	if err := c.checkLimits(req.Input, req.Note); err != nil {
+		return schedules.Change{}, err
+	}
 	if !req.Force {
 		if err := c.CheckWorkflow(ctx, req.Workflow); err != nil {
 			return schedules.Change{}, err
@@ -56,6 +59,14 @@ func (c *Client) prepare(ctx context.Context, req CreateRequest) (schedules.Chan
 		req.ID = "sched_" + nonce()[:12]
 	}
 	return c.newSchedule(ctx, schedules.CreateRequest{ID: req.ID, Incarnation: nonce(), Workflow: req.Workflow, Definition: req.Definition, Note: req.Note})
+}
+
+// checkLimits refuses what is too large for a record.
+func (c *Client) checkLimits(input json.RawMessage, note string) error {
+	if err := c.limits.CheckInput(input); err != nil {
+		return err
+	}
+	return c.limits.CheckNote("note", note)
 }
 
 func (c *Client) newSchedule(ctx context.Context, req schedules.CreateRequest) (schedules.Change, error) {
@@ -96,6 +107,9 @@ func (c *Client) CheckWorkflow(ctx context.Context, name string) error {
 func (c *Client) EnsureSchedule(ctx context.Context, req CreateRequest) (Schedule, error) {
 	if req.ID == "" {
 		return c.CreateSchedule(ctx, req)
+	}
+	if err := c.checkLimits(req.Input, req.Note); err != nil {
+		return Schedule{}, err
 	}
 	for {
 		ref, err := c.store.Resolve(ctx, req.ID)
@@ -165,6 +179,12 @@ func (c *Client) EditSchedule(ctx context.Context, id string, edit func(schedule
 			return schedules.Change{}, schedules.ErrDeleted
 		}
 		p, err := edit(st.Schedule)
+		if err == nil && p.Input != nil {
+			err = c.limits.CheckInput(*p.Input)
+		}
+		if err == nil && p.Note != nil {
+			err = c.limits.CheckNote("note", *p.Note)
+		}
 		if err != nil {
 			return schedules.Change{}, err
 		}
@@ -174,6 +194,9 @@ func (c *Client) EditSchedule(ctx context.Context, id string, edit func(schedule
 
 // Pause stops regular ticks from coming due. A nil note leaves the note as it is.
 func (c *Client) Pause(ctx context.Context, id string, note *string) (Schedule, error) {
+	if err := c.checkNote(note); err != nil {
+		return Schedule{}, err
+	}
 	return c.change(ctx, id, schedules.ReasonPaused, func(st schedules.State, now time.Time) (schedules.Change, error) {
 		return schedules.Pause(st, now, note)
 	})
@@ -181,9 +204,19 @@ func (c *Client) Pause(ctx context.Context, id string, note *string) (Schedule, 
 
 // Resume lets regular ticks come due again, from now on. A nil note leaves the note as it is.
 func (c *Client) Resume(ctx context.Context, id string, note *string) (Schedule, error) {
+	if err := c.checkNote(note); err != nil {
+		return Schedule{}, err
+	}
 	return c.change(ctx, id, "", func(st schedules.State, now time.Time) (schedules.Change, error) {
 		return schedules.Resume(st, now, note)
 	})
+}
+
+func (c *Client) checkNote(note *string) error {
+	if note == nil {
+		return nil
+	}
+	return c.limits.CheckNote("note", *note)
 }
 
 // Delete deletes a schedule; its record is kept under status deleted, its active runs go on. A declared schedule is refused with
@@ -245,6 +278,9 @@ type TriggerResult struct {
 // Trigger starts a run of the schedule now, whatever its timing; it works on a paused one. A trigger that the overlap policy skips is no
 // error: see Outcome.
 func (c *Client) Trigger(ctx context.Context, id string, req TriggerRequest) (TriggerResult, error) {
+	if err := c.limits.CheckInput(req.Input); err != nil {
+		return TriggerResult{}, err
+	}
 	ref, err := c.resolve(ctx, id)
 	if err != nil {
 		return TriggerResult{}, err

@@ -52,12 +52,16 @@ type PageRequest struct {
 	Limit  int    // at most so many items; 0: 100
 }
 
-// raw gives null for no JSON at all.
+// raw gives null for no JSON at all. What is no JSON, because the record was damaged, becomes a text.
 func raw(m json.RawMessage) json.RawMessage {
-	if len(m) == 0 {
+	switch {
+	case len(m) == 0:
 		return json.RawMessage("null")
+	case json.Valid(m):
+		return m
 	}
-	return m
+	text, _ := json.Marshal(string(m)) // a text always encodes
+	return text
 }
 
 // list gives an empty list for nil, so that JSON has [].

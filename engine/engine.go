@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pyworkflow-go/pyworkflow/internal/failpoint"
 	"github.com/pyworkflow-go/pyworkflow/schedules"
 	"github.com/pyworkflow-go/pyworkflow/store"
 )
@@ -159,7 +160,9 @@ func (e *Engine) commit(ctx context.Context, changes []schedules.Change) []error
 	if len(changes) == 0 {
 		return nil
 	}
+	failpoint.Reach(failpoint.Read)
 	errs := e.cfg.Store.Commit(ctx, changes...)
+	failpoint.Reach(failpoint.Committed)
 	var msgs []store.Message
 	for i, c := range changes {
 		if errs[i] != nil {
@@ -191,6 +194,7 @@ func (e *Engine) Send(ctx context.Context, msgs ...store.Message) {
 	if len(sent) == 0 {
 		return
 	}
+	failpoint.Reach(failpoint.Dispatched)
 	if err := e.cfg.Store.StrikeOff(ctx, sent...); err != nil {
 		e.cfg.Log.Warn("messages that were handed over stay in the outbox", "error", err, "count", len(sent))
 	}
@@ -236,7 +240,9 @@ func (e *Engine) Act(ctx context.Context, ref schedules.Ref, settleAs string, ac
 			return c.Schedule, nil
 		case err == nil:
 			continue
-		case (errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrClock)) && try < maxTries && ctx.Err() == nil:
+		case (errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrClock)) && ctx.Err() != nil: // nobody waits for another try
+			return schedules.Schedule{}, store.Named(context.Cause(ctx), "commit schedule", ref.ID)
+		case (errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrClock)) && try < maxTries:
 			try++
 		default:
 			return schedules.Schedule{}, store.Named(err, "commit schedule", ref.ID)
@@ -280,6 +286,7 @@ func (e *Engine) ChangeRun(ctx context.Context, id string, known *schedules.Run,
 		if err != nil || !ok {
 			return run, err
 		}
+		failpoint.Reach(failpoint.Read)
 		err = e.cfg.Store.CommitRun(ctx, c)
 		switch {
 		case err == nil:
@@ -287,6 +294,7 @@ func (e *Engine) ChangeRun(ctx context.Context, id string, known *schedules.Run,
 				o.RunChanged(c)
 			}
 			if c.Send {
+				failpoint.Reach(failpoint.Committed)
 				e.Send(ctx, store.Message{RunID: id, Dispatch: c.Run.Dispatch, Queue: c.Run.Queue})
 			}
 			return c.Run, nil
@@ -297,7 +305,10 @@ func (e *Engine) ChangeRun(ctx context.Context, id string, known *schedules.Run,
 		case !errors.Is(err, store.ErrConflict):
 			return run, store.Named(err, "commit run", id)
 		}
-		if try >= maxTries || ctx.Err() != nil {
+		if ctx.Err() != nil { // nobody waits for another try
+			return run, store.Named(context.Cause(ctx), "commit run", id)
+		}
+		if try >= maxTries {
 			return run, store.Named(err, "commit run", id)
 		}
 	}

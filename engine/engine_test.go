@@ -247,6 +247,24 @@ func TestALostRaceOfAnAct(t *testing.T) {
 	})
 }
 
+func TestACallerWhoLeavesIsNotToldOfARace(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		ref := b.create("a", schedules.Definition{Spec: grid("1h")})
+		b.decide(ref)
+		ctx, leave := context.WithCancel(t.Context())
+		b.store.after = func(errs []error) {
+			leave()
+			errs[0] = store.ErrConflict
+		}
+		_, err := b.e.Act(ctx, ref, "", func(st schedules.State, now time.Time) (schedules.Change, error) {
+			return schedules.Pause(st, now, nil)
+		})
+		if !errors.Is(err, context.Canceled) || errors.Is(err, store.ErrConflict) {
+			t.Errorf("an act that was left says %v", err)
+		}
+	})
+}
+
 func TestAnActSettlesFirst(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
 		ref := b.create("a", schedules.Definition{Spec: grid("10s"), Overlap: schedules.OverlapAllowAll, Catchup: schedules.CatchupAll})

@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
 	pyworkflow "github.com/pyworkflow-go/pyworkflow"
+	"github.com/pyworkflow-go/pyworkflow/internal/failpoint"
 	"github.com/pyworkflow-go/pyworkflow/schedules"
 	"github.com/pyworkflow-go/pyworkflow/store"
 )
@@ -30,7 +32,9 @@ func (w *Worker) handle(_ context.Context, m store.Message) error {
 	if err != nil || !claimed {
 		return err
 	}
+	failpoint.Reach(failpoint.Claimed)
 	w.attempt(run)
+	failpoint.Reach(failpoint.Ended)
 	return nil
 }
 
@@ -47,8 +51,8 @@ func (w *Worker) claim(m store.Message) (schedules.Run, bool, error) {
 			w.log.Debug("message is outdated", "run_id", m.RunID, "dispatch", m.Dispatch, "error", err)
 			return run, false, nil
 		case errors.Is(err, store.ErrFormat):
-			w.log.Error("run cannot be read", "run_id", m.RunID, "error", err)
-			return run, false, nil
+			w.leftToNewer("run is left to a newer worker", m.RunID, err)
+			return run, false, ErrTooNew
 		}
 		if try == 0 {
 			w.log.Warn("claim waits for the store", "run_id", m.RunID, "error", err)
@@ -70,6 +74,9 @@ func (w *Worker) tryClaim(m store.Message, token string) (schedules.Run, bool, e
 	if run.Dispatch != m.Dispatch || run.Status != schedules.RunPending && !mine {
 		return run, false, fmt.Errorf("%w: run is %s under dispatch %d", store.ErrStale, run.Status, run.Dispatch)
 	}
+	if run.Damage != "" {
+		return run, false, w.failDamaged(ctx, run)
+	}
 	if _, known := w.cfg.App.Workflow(run.Workflow); !known {
 		return run, false, w.giveBack(ctx, run)
 	}
@@ -90,6 +97,33 @@ func (w *Worker) giveBack(ctx context.Context, run schedules.Run) error {
 	return err
 }
 
+// tooNewEvery is how often a worker says that it meets runs of a newer program: their messages come back.
+const tooNewEvery = time.Minute
+
+// leftToNewer logs once in a while that a run is left to a newer program.
+func (w *Worker) leftToNewer(what, run string, err error) {
+	now := time.Now()
+	level := slog.LevelDebug
+	w.mu.Lock()
+	if w.toldNewer.IsZero() || now.Sub(w.toldNewer) >= tooNewEvery {
+		w.toldNewer, level = now, slog.LevelError
+	}
+	w.mu.Unlock()
+	w.log.Log(w.base, level, what, "run_id", run, "error", err)
+}
+
+// failDamaged ends a run whose record cannot be read, whatever it was to do.
+func (w *Worker) failDamaged(ctx context.Context, run schedules.Run) error {
+	w.log.Error("record of the run cannot be read; the run fails", "run_id", run.ID, "error", run.Damage)
+	_, err := w.cfg.Engine.ChangeRun(ctx, run.ID, &run, func(r schedules.Run, now time.Time) (schedules.RunChange, bool, error) {
+		if r.Damage == "" || r.Status.Ended() {
+			return schedules.RunChange{}, false, nil
+		}
+		return schedules.FailDamaged(r, now), true, nil
+	})
+	return err
+}
+
 // pause waits before the next try, longer each time up to a second. It is false when stop is closed meanwhile.
 func pause(try int, stop <-chan struct{}) bool {
 	timer := time.NewTimer(min(50*time.Millisecond<<min(try, 5), time.Second))
@@ -106,7 +140,9 @@ func pause(try int, stop <-chan struct{}) bool {
 func (w *Worker) attempt(run schedules.Run) {
 	info, _ := w.cfg.App.Workflow(run.Workflow)
 	now := time.Now()
-	h := &held{run: run, options: info.Options, began: now, renewed: now, lost: make(chan struct{}), over: make(chan struct{}),
+	// The lease lasts since the claim, which may be long ago: its answer was late or lost, or the process stood still.
+	renewed := now.Add(min(run.Lease.Sub(w.cfg.Store.Estimate())-schedules.Lease, 0))
+	h := &held{run: run, options: info.Options, began: now, renewed: renewed, lost: make(chan struct{}), over: make(chan struct{}),
 		now: func() time.Time { return w.cfg.Store.Estimate().UTC().Truncate(time.Millisecond) }}
 	if run.Options != nil {
 		h.options = *run.Options
@@ -133,6 +169,7 @@ func (w *Worker) attempt(run schedules.Run) {
 		w.log.Warn("run was taken from this worker", "run_id", run.ID, "workflow", run.Workflow)
 		w.flush(w.base, h)
 	} else {
+		failpoint.Reach(failpoint.Ending)
 		run, recorded = w.finish(h, o)
 	}
 	w.cfg.Observer.Attempted(run, o, time.Since(now), recorded)
@@ -148,7 +185,10 @@ func (w *Worker) execute(h *held) (o schedules.Outcome, lost bool) {
 		defer cancel()
 	}
 	steps, err := w.recordedSteps(ctx, h)
-	if err != nil {
+	switch {
+	case errors.Is(err, store.ErrUnreadable): // without its result a step would be executed again
+		return schedules.Outcome{Kind: schedules.OutcomeFailed, NoRetry: true, Error: &schedules.RunError{Kind: schedules.ErrorRecord, Message: err.Error()}}, isClosed(h.lost)
+	case err != nil, h.leaseLeft(time.Now()) <= 0: // another worker may have it already
 		return schedules.Outcome{Kind: schedules.OutcomeHandedBack}, isClosed(h.lost)
 	}
 	done := make(chan schedules.Outcome, 1)
@@ -257,6 +297,9 @@ func (w *Worker) finish(h *held, o schedules.Outcome) (schedules.Run, bool) {
 			return run, recorded
 		case errors.Is(err, store.ErrNotFound):
 			w.log.Warn("outcome is refused: the run is gone", "run_id", h.run.ID, "workflow", h.run.Workflow)
+			return h.run, false
+		case errors.Is(err, store.ErrFormat): // its lease runs out, and a newer keeper sends it to a newer worker
+			w.leftToNewer("outcome is refused; the run is left to a newer worker", h.run.ID, err)
 			return h.run, false
 		}
 		if try == 0 {

@@ -312,3 +312,19 @@ func TestTooManyRecoveriesFailTheRun(t *testing.T) {
 		}
 	})
 }
+
+func TestAClaimAnsweredLateBeginsNothing(t *testing.T) {
+	inWorld(t, func(w *world) {
+		begun := 0
+		w.store.late.Store(int64(12 * time.Second)) // longer than the lease that the claim brought
+		r := w.start(worker.Config{}, pyworkflow.DefineFunc("waits", func(context.Context) (int, error) {
+			begun++
+			return begun, nil
+		}))
+		run := w.ended(w.submit("waits", "", nil))
+		if run.Status != schedules.RunCompleted || begun != 1 || run.Dispatch < 2 || run.Attempt != 1 {
+			t.Errorf("begun %d times: %+v", begun, run)
+		}
+		w.end(r)
+	})
+}

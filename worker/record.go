@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	pyworkflow "github.com/pyworkflow-go/pyworkflow"
+	"github.com/pyworkflow-go/pyworkflow/internal/failpoint"
 	"github.com/pyworkflow-go/pyworkflow/schedules"
 	"github.com/pyworkflow-go/pyworkflow/store"
 )
@@ -29,8 +30,10 @@ func (w *Worker) recordedSteps(ctx context.Context, h *held) ([]schedules.Step, 
 
 // recordStep writes a step. While the store is away it tries again as long as the lease is held; ctx may outlive the attempt's.
 func (w *Worker) recordStep(ctx context.Context, h *held, s schedules.Step) error {
+	failpoint.Reach(failpoint.StepDone)
 	err := w.insist(ctx, h, func(ctx context.Context) error { return w.cfg.Store.RecordStep(ctx, h.run.ID, h.run.Dispatch, s) })
-	if errors.Is(err, store.ErrStale) || errors.Is(err, store.ErrNotFound) {
+	failpoint.Reach(failpoint.Recorded)
+	if errors.Is(err, store.ErrStale) || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrFormat) {
 		h.lose()
 		return fmt.Errorf("%w: %w", pyworkflow.ErrLeaseLost, err)
 	}
@@ -43,7 +46,8 @@ func (w *Worker) insist(ctx context.Context, h *held, f func(context.Context) er
 		call, cancel := context.WithTimeout(ctx, callTimeout)
 		err := f(call)
 		cancel()
-		if err == nil || errors.Is(err, store.ErrStale) || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrFormat) {
+		if err == nil || errors.Is(err, store.ErrStale) || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrFormat) ||
+			errors.Is(err, store.ErrUnreadable) {
 			return err
 		}
 		cause := context.Cause(h.ctx)

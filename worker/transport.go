@@ -3,12 +3,17 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/pyworkflow-go/pyworkflow/store"
 )
 
 // ErrNotTaken: the worker is stopping and has not touched the message. The transport keeps it for another worker.
 var ErrNotTaken = errors.New("message not taken")
+
+// ErrTooNew: a newer version of the program wrote the run, and this worker has not touched it. It is an ErrNotTaken; another worker is best asked a little
+// later.
+var ErrTooNew = fmt.Errorf("%w: its run was written by a newer version of the program", ErrNotTaken)
 
 // Handler deals with one message and returns when the slot it took is free again: nil when the message is done with, ErrNotTaken when it is not.
 type Handler func(ctx context.Context, m store.Message) error

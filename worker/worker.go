@@ -110,10 +110,11 @@ type Worker struct {
 	hard    chan struct{}   // closed: the drain time has passed
 	dead    chan struct{}   // closed: give up recording outcomes
 
-	mu      sync.Mutex
-	held    map[string]*held // by run id
-	zombies atomic.Int64
-	away    atomic.Bool // the store did not answer the last heartbeat
+	mu        sync.Mutex
+	held      map[string]*held // by run id
+	toldNewer time.Time        // when it was last logged that a run is left to a newer program
+	zombies   atomic.Int64
+	away      atomic.Bool // the store did not answer the last heartbeat
 }
 
 // New checks the configuration and fills in defaults.

@@ -36,6 +36,7 @@ type flaky struct {
 	mute  atomic.Int64 // so many answers of Claim, RecordStep and CommitRun are lost
 	beats atomic.Int64 // calls of Heartbeat
 	asks  atomic.Int64 // runs asked about in them
+	late  atomic.Int64 // how long the next claim's answer takes; then 0
 }
 
 func answer[T any](f *flaky, v T, err error) (T, error) {
@@ -64,6 +65,9 @@ func (f *flaky) Claim(ctx context.Context, id string, dispatch int, c store.Clai
 		return schedules.Run{}, err
 	}
 	r, err := f.Store.Claim(ctx, id, dispatch, c)
+	if d := f.late.Swap(0); d > 0 {
+		sleep(time.Duration(d))
+	}
 	return answer(f, r, err)
 }
 

@@ -7,7 +7,6 @@ package asynqtransport
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,8 +30,9 @@ const (
 	asynqRetries = 25
 
 	defaultCheckInterval = 20 * time.Millisecond
-	forwardEvery         = time.Second // messages that a stopping worker did not take
-	inFlight             = 16          // calls of one Dispatch or Look at a time
+	forwardEvery         = time.Second     // messages that a stopping worker did not take
+	tooNewDelay          = 5 * time.Second // until a message whose run this worker cannot read is offered again: a newer worker may get it then
+	inFlight             = 16              // calls of one Dispatch or Look at a time
 	// asynq would put messages back whose handlers it no longer waits for, while these still execute. The worker ends them when it has drained.
 	shutdownTimeout = 24 * time.Hour
 )
@@ -43,7 +43,12 @@ type Config struct {
 	Namespace string // keeps deployments apart; empty: default
 	// CheckInterval is how often an idle worker looks for messages, on average; zero: 20 ms, which costs Redis some fifty small calls a second and worker.
 	CheckInterval time.Duration
-	Log           *slog.Logger // asynq's own log goes there, at level debug; nil discards
+	// LeaseGrace is how long asynq's lease of a task must have run out before Tidy may remove what is left of it. Zero: 30 s, as long as asynq itself waits. Not so
+	// short that workers' clocks could differ by it, or a moment's outage last as long.
+	LeaseGrace time.Duration
+	// SettleTime is how long after a message was dealt with it is checked that asynq has forgotten it. Zero: 10 s.
+	SettleTime time.Duration
+	Log        *slog.Logger // asynq's own log goes there, at level debug; nil discards
 }
 
 // Transport is a worker.Transport over asynq.
@@ -51,6 +56,9 @@ type Transport struct {
 	cfg       Config
 	client    *asynq.Client
 	inspector *asynq.Inspector
+
+	tidying sync.Mutex
+	places  map[string]place // by asynq's name of a queue
 }
 
 // New makes a Transport. It does not connect: that is left to the first use.
@@ -64,21 +72,19 @@ func New(cfg Config) (*Transport, error) {
 	if cfg.CheckInterval <= 0 {
 		cfg.CheckInterval = defaultCheckInterval
 	}
+	if cfg.LeaseGrace <= 0 {
+		cfg.LeaseGrace = defaultLeaseGrace
+	}
+	if cfg.SettleTime <= 0 {
+		cfg.SettleTime = defaultSettleTime
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Transport{cfg: cfg, client: asynq.NewClientFromRedisClient(cfg.Client), inspector: asynq.NewInspectorFromRedisClient(cfg.Client)}, nil
 }
 
-// payload is what travels. The record of the run is authoritative; the queue is for the eyes of people.
-type payload struct {
-	Version int `json:"v"`
-	store.Message
-}
-
 func (t *Transport) queue(q string) string { return "pyworkflow:" + t.cfg.Namespace + ":" + q }
-
-func taskID(m store.Message) string { return fmt.Sprintf("%s:%d", m.RunID, m.Dispatch) }
 
 // Dispatch enqueues messages, several at a time. One that asynq has already counts as handed over.
 func (t *Transport) Dispatch(ctx context.Context, msgs []store.Message) ([]store.Message, error) {
@@ -112,7 +118,7 @@ func each(msgs []store.Message, f func(i int, m store.Message) error) []error {
 }
 
 func (t *Transport) enqueue(ctx context.Context, m store.Message) error {
-	raw, err := json.Marshal(payload{Version: formatVersion, Message: m})
+	raw, err := encodeMessage(m)
 	if err != nil {
 		return err
 	}
@@ -139,28 +145,62 @@ func (t *Transport) Look(ctx context.Context, msgs ...store.Message) ([]store.Me
 }
 
 func (t *Transport) look(ctx context.Context, m store.Message) (store.MessageState, error) {
-	info, err := t.inspector.GetTaskInfo(t.queue(m.Queue), taskID(m))
+	queue, id := t.queue(m.Queue), taskID(m)
+	info, err := t.inspector.GetTaskInfo(queue, id)
+	if errors.Is(err, asynq.ErrQueueNotFound) { // asynq lists a queue once in a process's life; a list that was lost since is not its tasks' end
+		if err := t.cfg.Client.SAdd(ctx, allQueues, queue).Err(); err != nil {
+			return store.MessageGone, err
+		}
+		info, err = t.inspector.GetTaskInfo(queue, id)
+	}
 	switch {
-	case errors.Is(err, asynq.ErrQueueNotFound), errors.Is(err, asynq.ErrTaskNotFound):
+	case errors.Is(err, asynq.ErrTaskNotFound):
 		return store.MessageGone, nil
+	case err != nil && unreadable(err):
+		return store.MessageGone, t.discard(ctx, m)
 	case err != nil:
 		return store.MessageGone, err
 	}
+	listed := true
 	switch info.State {
-	case asynq.TaskStateActive:
-		return store.MessageActive, nil
 	case asynq.TaskStateArchived, asynq.TaskStateCompleted:
 		return store.MessageGone, nil
+	case asynq.TaskStateActive:
+		return store.MessageActive, nil
 	case asynq.TaskStatePending:
-		// A task that says it is pending while nothing is has just been received, or asynq's list was lost and nobody ever will: two looks tell.
-		n, err := t.cfg.Client.LLen(ctx, "asynq:{"+t.queue(m.Queue)+"}:pending").Result()
-		if err == nil && n == 0 {
-			return store.MessageActive, nil
-		}
-		return store.MessageQueued, err
-	default:
-		return store.MessageQueued, nil
+		listed, err = t.waits(ctx, queue, id)
+	case asynq.TaskStateRetry:
+		err = t.cfg.Client.ZScore(ctx, keysOf(queue).prefix+"retry", id).Err()
+	case asynq.TaskStateScheduled:
+		err = t.cfg.Client.ZScore(ctx, keysOf(queue).prefix+"scheduled", id).Err()
 	}
+	if errors.Is(err, redis.Nil) {
+		listed, err = false, nil
+	}
+	if err == nil && !listed { // it has just been received, or asynq's list was lost and nobody ever will: two looks tell
+		return store.MessageActive, nil
+	}
+	return store.MessageQueued, err
+}
+
+// waits reports whether a task stands in the list of those that wait, or might: a long list is not looked through to its end.
+func (t *Transport) waits(ctx context.Context, queue, id string) (bool, error) {
+	list := keysOf(queue).pending()
+	err := t.cfg.Client.LPos(ctx, list, id, redis.LPosArgs{Rank: -1, MaxLen: searched}).Err()
+	if !errors.Is(err, redis.Nil) {
+		return true, err
+	}
+	n, err := t.cfg.Client.LLen(ctx, list).Result()
+	return n > searched, err
+}
+
+// discard removes a task that asynq itself cannot read: no worker would ever get it, and it keeps asynq from putting back what other workers left behind.
+func (t *Transport) discard(ctx context.Context, m store.Message) error {
+	t.cfg.Log.Warn("asynq cannot read its own task; it is removed and the run sent anew", "run_id", m.RunID, "dispatch", m.Dispatch)
+	if err := t.Drop(ctx, m); err != nil {
+		return fmt.Errorf("remove task %s: %w", taskID(m), err)
+	}
+	return nil
 }
 
 // Serve runs an asynq server for the queues until ctx ends, then waits for the handlers under way, which ought to end soon. Outages of Redis are waited out.
@@ -175,41 +215,51 @@ func (t *Transport) Serve(ctx context.Context, queues map[string]int, concurrenc
 	for q, weight := range queues {
 		weights[t.queue(q)] = weight
 	}
+	settle := &settler{transport: t}
 	server := asynq.NewServerFromRedisClient(t.cfg.Client, asynq.Config{
 		Concurrency:              concurrency,
 		Queues:                   weights,
 		TaskCheckInterval:        t.cfg.CheckInterval,
 		DelayedTaskCheckInterval: forwardEvery,
 		ShutdownTimeout:          shutdownTimeout,
-		RetryDelayFunc:           func(int, error, *asynq.Task) time.Duration { return 0 },
-		IsFailure:                func(err error) bool { return !errors.Is(err, worker.ErrNotTaken) },
-		Logger:                   asynqLog{t.cfg.Log},
-		LogLevel:                 asynq.InfoLevel,
+		RetryDelayFunc: func(_ int, err error, _ *asynq.Task) time.Duration {
+			if errors.Is(err, worker.ErrTooNew) {
+				return tooNewDelay
+			}
+			return 0
+		},
+		IsFailure: func(err error) bool { return !errors.Is(err, worker.ErrNotTaken) },
+		Logger:    asynqLog{t.cfg.Log},
+		LogLevel:  asynq.InfoLevel,
 	})
-	err := server.Start(asynq.HandlerFunc(func(_ context.Context, task *asynq.Task) error { // their context says nothing we need
-		return t.receive(ctx, task, handle)
+	err := server.Start(asynq.HandlerFunc(func(theirs context.Context, task *asynq.Task) error { // of their context we need the names only
+		id, _ := asynq.GetTaskID(theirs)
+		queue, _ := asynq.GetQueueName(theirs)
+		defer settle.add(queue, id)
+		return t.receive(ctx, id, task, handle)
 	}))
 	if err != nil {
 		return fmt.Errorf("start asynq server: %w", err)
 	}
-	<-ctx.Done()
+	settle.run(ctx)
 	server.Shutdown() // takes no more, and waits for the handlers
+	settle.last()
 	return nil
 }
 
-// receive hands one message on. What cannot be read is dropped: the run's keeper sends it anew.
-func (t *Transport) receive(ctx context.Context, task *asynq.Task, handle worker.Handler) error {
-	var p payload
-	if err := json.Unmarshal(task.Payload(), &p); err != nil || p.RunID == "" || task.Type() != taskType {
-		t.cfg.Log.Warn("message cannot be read and is dropped", "type", task.Type(), "error", err)
+// receive hands one message on. What names no run is dropped: nobody waits for it.
+func (t *Transport) receive(ctx context.Context, id string, task *asynq.Task, handle worker.Handler) error {
+	m, problem, err := readMessage(id, task.Type(), task.Payload())
+	if err != nil {
+		t.cfg.Log.Warn("message cannot be read and is dropped", "error", err)
 		return nil
 	}
-	if p.Version > formatVersion {
-		t.cfg.Log.Warn("message was written by a newer version of the program; only its run is read", "run_id", p.RunID, "version", p.Version)
+	if problem != "" {
+		t.cfg.Log.Warn("payload of a message is not ours; its task's id says which run it is for", "run_id", m.RunID, "dispatch", m.Dispatch, "problem", problem)
 	}
-	err := handle(ctx, p.Message)
+	err = handle(ctx, m)
 	if err != nil && !errors.Is(err, worker.ErrNotTaken) {
-		t.cfg.Log.Warn("message was not dealt with", "run_id", p.RunID, "error", err)
+		t.cfg.Log.Warn("message was not dealt with", "run_id", m.RunID, "error", err)
 		return nil
 	}
 	return err
