@@ -49,7 +49,7 @@ func (p *program) report(cmd *cobra.Command, args []string, err error) int {
 	}
 	code := codeOf(err)
 	var compile *modbuild.CompileError
-	text := explain(cmd, err)
+	text := withoutPasswords(explain(cmd, err), args)
 	switch {
 	case text == "":
 	case p.wantsJSON(args):

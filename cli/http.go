@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -34,8 +35,8 @@ func (p *program) listenHTTP(addr string, ps *parts) (*httpServer, error) {
 		return nil, config.Usagef("--http-listen %q: %s; give an address that is free, such as 127.0.0.1:8081", addr, strings.TrimPrefix(bareNet(err).Error(), "bind: "))
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, nil) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { answer(w, ps.problems(r.Context())) })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, nil, nil) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { answer(w, ps.problems(r.Context()), ps.watched()) })
 	p.note("health checks on http://%s/healthz and /readyz", l.Addr())
 	return &httpServer{l, &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}}, nil
 }
@@ -73,14 +74,26 @@ func (h *httpServer) run(ctx context.Context) error {
 	return fmt.Errorf("serve health checks: %w", err)
 }
 
-func answer(w http.ResponseWriter, problems []string) {
+func answer(w http.ResponseWriter, problems []string, more map[string]any) {
 	w.Header().Set("Content-Type", "application/json")
 	status := "ok"
 	if len(problems) > 0 {
 		status = "unavailable"
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"status": status, "problems": append([]string{}, problems...)}) // who asked may be gone
+	body := map[string]any{"status": status, "problems": append([]string{}, problems...)}
+	maps.Copy(body, more)
+	_ = json.NewEncoder(w).Encode(body) // who asked may be gone
+}
+
+// watched is what the watchdog of this process has counted since it started: schedules found overdue, and what it has put right.
+func (ps *parts) watched() map[string]any {
+	s := ps.keeper.Stats()
+	if ps.beat != nil {
+		b := ps.beat.Stats()
+		s.Overdue, s.Mended = s.Overdue+b.Overdue, s.Mended+b.Mended
+	}
+	return map[string]any{"overdue": s.Overdue, "mended": s.Mended}
 }
 
 // problems says what keeps the process from doing its work.

@@ -19,10 +19,14 @@ import (
 // Main runs the command line on the process's arguments and returns the exit code: 0 done, 1 failed, 2 wrong usage or input, 3 not found, 4 conflict or a skipped
 // trigger, 130 after a second interrupt. register adds the program's workflows; nil when it has none. The first SIGINT or SIGTERM lets a
 // long-running command drain; the second ends at once.
+//
+// Call it first thing: where the arguments hold a password (--redis-url with one), the process starts anew without it, so that the list of processes does
+// not show it.
 func Main(register func(*pyworkflow.App) error) int {
-	inside := modbuild.Inside() // first: it takes its mark out of the environment
+	args := veilProcess(os.Stderr)
+	inside := modbuild.Inside() // it takes its mark out of the environment, which nobody has read yet
 	p := &program{
-		register: register, inside: inside, args: os.Args,
+		register: register, inside: inside, args: args,
 		stdout: os.Stdout, stderr: os.Stderr, env: os.LookupEnv, now: time.Now,
 	}
 	signals := make(chan os.Signal, 2)
@@ -31,7 +35,7 @@ func Main(register func(*pyworkflow.App) error) int {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	code := make(chan int, 1)
-	go func() { code <- p.run(ctx, os.Args[1:]) }()
+	go func() { code <- p.run(ctx, args[1:]) }()
 	select {
 	case c := <-code:
 		return c
@@ -65,6 +69,7 @@ type program struct {
 	defaultRedis string // looked at when storage is not chosen; empty: config.DefaultRedisURL
 
 	global   *config.Global
+	limits   limitFlags
 	settings *config.Settings
 	log      *slog.Logger
 	app      *pyworkflow.App

@@ -125,7 +125,7 @@ func (s *session) openRedis(ctx context.Context) error {
 	c := dialRedis(s.storage.Redis, 0)
 	ping, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
-	if err := c.Ping(ping).Err(); err != nil {
+	if err := c.Ping(ping).Err(); err != nil && !redis.HasErrorPrefix(err, "NOPERM") { // a refusal is an answer: doctor says which rights are missing
 		_ = c.Close()
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -164,19 +164,30 @@ func dialRedis(target *redisurl.Target, timeout time.Duration) redis.UniversalCl
 // unreachable is the line for a Redis that does not answer.
 func unreachable(target *redisurl.Target, err error) error {
 	var why string
+	remedy := "; start it, or name another with --redis-url"
 	var op *net.OpError
 	var dns *net.DNSError
+	var secure *redisurl.TLSError
+	var file *redisurl.SettingError
 	switch {
+	case errors.As(err, &secure): // it says what to do
+		why, remedy = config.FlagsIn(secure.Error()), ""
+	case errors.As(err, &file):
+		why, remedy = config.FlagsIn(file.Error()), ""
 	case errors.As(err, &dns):
 		why = "no such host"
 	case errors.As(err, &op):
 		why = strings.TrimPrefix(op.Err.Error(), "connect: ")
+	case errors.Is(err, io.EOF) && !target.TLS:
+		why, remedy = "it ended the connection without a word", "; if it wants TLS, begin the URL with rediss"
+	case redis.HasErrorPrefix(err, "NOAUTH"), redis.HasErrorPrefix(err, "WRONGPASS"):
+		why, remedy = err.Error(), "; give user and password in --redis-url, or the password with --redis-password-file"
 	case errors.Is(err, context.DeadlineExceeded):
 		why = fmt.Sprintf("no answer within %s", reachTimeout)
 	default:
 		why = err.Error()
 	}
-	return &exitError{client.CodeUnavailable, fmt.Sprintf("cannot use Redis at %s: %s; start it, or name another with --redis-url", target, oneLine(why))}
+	return &exitError{client.CodeUnavailable, fmt.Sprintf("cannot use Redis at %s: %s%s", target, oneLine(why), remedy)}
 }
 
 // refuseSplit refuses the default storage when workers of the namespace live on the default Redis: jobs would be split over two stores unnoticed.
@@ -274,15 +285,4 @@ func (p *program) withNewStore(cmd *cobra.Command, check, act func(*client.Clien
 		s = created
 	}
 	return act(s.client)
-}
-
-// logWarnings says which of the store's settings endanger what is promised.
-func (s *session) logWarnings(ctx context.Context, log *slog.Logger) {
-	ws, err := s.store.Warnings(ctx)
-	if err != nil {
-		log.Debug("settings of the store could not be read", "error", err)
-	}
-	for _, w := range ws {
-		log.Warn(w, "store", s.store.Describe())
-	}
 }

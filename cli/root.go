@@ -40,6 +40,7 @@ pyworkflow.config.yaml, in this folder or one above it; "pyworkflow config show"
 		Args:          cobra.ArbitraryArgs,
 	}
 	p.global = config.GlobalFlags(root.PersistentFlags())
+	p.limits.register(root.PersistentFlags())
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageOf(cmd, err) })
@@ -47,7 +48,7 @@ pyworkflow.config.yaml, in this folder or one above it; "pyworkflow config show"
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(
 		newWorker(p), newScheduler(p), newBeat(p), newHealth(p), newSchedules(p), newBackfills(p), newRuns(p), newWorkflows(p),
-		newBuild(p), newConfig(p), newVersion(p),
+		newBuild(p), newDoctor(p), newConfig(p), newVersion(p),
 	)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
@@ -168,13 +169,14 @@ func (p *program) prepare(cmd *cobra.Command) error {
 		}
 	}
 	p.app = pyworkflow.NewApp()
-	if p.register == nil {
-		return nil
+	limits := p.limits.given(p.settings)
+	if err := p.app.SetLimits(limits); err != nil || p.register == nil {
+		return err
 	}
 	if err := p.register(p.app); err != nil {
 		return fmt.Errorf("register workflows: %w", err)
 	}
-	return nil
+	return p.app.SetLimits(limits) // they go before what the program's code says
 }
 
 func plain(cmd *cobra.Command) bool { return cmd.Annotations[plainCommand] != "" || cmd == cmd.Root() }
@@ -203,7 +205,8 @@ func (p *program) enterModule(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	code, err := modbuild.Exec(binary, p.args, os.Environ())
+	args, env, _ := veil(p.args, os.Environ())
+	code, err := modbuild.Exec(binary, args, env)
 	if err != nil {
 		return err
 	}

@@ -254,6 +254,14 @@ func (p *program) printCancelled(single bool, runs []client.Run) error {
 	})
 }
 
+// printable is a key as it can stand in a line.
+func printable(key string) string {
+	if quoted := strconv.Quote(key); quoted != `"`+key+`"` || len(key) > 80 {
+		return shorten(quoted, 80)
+	}
+	return key
+}
+
 // argInput is the input that --input or --arg flags give; nil when none was given.
 func argInput(cmd *cobra.Command, args []string) (json.RawMessage, error) {
 	input, err := jsonFlag(cmd.Flags(), "input")
@@ -268,11 +276,11 @@ func argInput(cmd *cobra.Command, args []string) (json.RawMessage, error) {
 		key, value, ok := strings.Cut(a, "=")
 		switch {
 		case !ok || key == "":
-			return nil, config.Usagef("--arg %q: must be key=value, such as count=3 or name='\"text\"'", a)
+			return nil, config.Usagef("--arg %q: must be key=value, such as count=3 or name='\"text\"'", shorten(a, 80))
 		case !json.Valid([]byte(value)):
-			return nil, config.Usagef("--arg %q: %q is not JSON; write text in quotes, such as %s='%q'", a, value, key, value)
+			return nil, config.Usagef("--arg %q: %q is not JSON; write text in quotes, such as %s='%q'", shorten(a, 80), shorten(value, 80), printable(key), shorten(value, 80))
 		case fields[key] != nil:
-			return nil, config.Usagef("--arg %q: %s is given twice", a, key)
+			return nil, config.Usagef("--arg %q: %s is given twice", shorten(a, 80), printable(key))
 		}
 		fields[key] = json.RawMessage(value)
 	}

@@ -35,7 +35,7 @@ The first Ctrl+C or SIGTERM lets running runs end (at most 25s, what is left goe
   pyworkflow --redis-url redis://redis:6379/0 beat run --poll-interval 10`,
 		Args: takes(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkPoll(v.pollInterval); err != nil {
+			if err := checkPolling(cmd, v); err != nil {
 				return err
 			}
 			if cmd.Flags().Changed("duration") && v.duration <= 0 {
@@ -52,9 +52,10 @@ The first Ctrl+C or SIGTERM lets running runs end (at most 25s, what is left goe
 	}
 	fs := cmd.Flags()
 	config.SecondsVar(fs, &v.pollInterval, "poll-interval", beat.DefaultPollInterval, "how late a change made elsewhere is seen at most: 10, 0.5 or 10s")
+	overdueAfterFlag(fs, &v.overdueAfter)
 	config.SecondsVar(fs, &v.duration, "duration", time.Duration(0), "run so long, let runs end, exit 0: 60, 0.5 or 10m (default until a signal)")
 	fs.Lookup("duration").DefValue = "0" // which help leaves out
-	config.OptIn(fs, config.Plain, "poll-interval", "duration")
+	config.OptIn(fs, config.Plain, "poll-interval", "overdue-after", "duration")
 	httpListenFlag(cmd, &v.listen)
 	return cmd
 }

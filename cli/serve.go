@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,7 @@ type serving struct {
 	queues       map[string]int // nil: all that its workflows name
 	drainTimeout time.Duration
 	pollInterval time.Duration
+	overdueAfter time.Duration // 0: three poll intervals
 	duration     time.Duration // 0: until a signal
 	listen       string        // of health checks; empty: none
 }
@@ -44,7 +46,6 @@ func (p *program) serve(ctx context.Context, s *session, v serving) error {
 		return err
 	}
 	p.greet(v.name, s, v.describe(s))
-	s.logWarnings(ctx, p.log)
 	if v.work && len(p.app.Workflows()) == 0 {
 		p.note("no workflows in this program: it can execute nothing; name their package with --module")
 	}
@@ -137,13 +138,14 @@ func (p *program) assemble(s *session, v serving, con *console, running *running
 		}
 	}
 	if v.beat {
-		out.beat, err = beat.New(beat.Config{Store: s.store, Engine: s.engine, PollInterval: v.pollInterval, Log: p.log, Quiet: true,
+		out.beat, err = beat.New(beat.Config{Store: s.store, Engine: s.engine, PollInterval: v.pollInterval, OverdueAfter: v.overdueAfter, Log: p.log, Quiet: true,
 			Process: &store.Process{Local: local, Version: version()}})
 		if err != nil {
 			return nil, err
 		}
 	}
-	keeper := beat.KeeperConfig{Store: s.store, Engine: s.engine, Looker: s.transport, PollInterval: min(v.pollInterval, beat.DefaultKeeperInterval), Log: p.log}
+	keeper := beat.KeeperConfig{Store: s.store, Engine: s.engine, Looker: s.transport, PollInterval: min(v.pollInterval, beat.DefaultKeeperInterval),
+		OverdueAfter: cmp.Or(v.overdueAfter, beat.DefaultOverduePolls*v.pollInterval), Log: p.log}
 	if local {
 		keeper.SweepAfter = -1 // a command line leaves its runs in the outbox for this process
 	}
@@ -162,6 +164,10 @@ func (ps *parts) run(ctx context.Context, v serving, running *running, server *h
 		group.Go(func() error { return ps.beat.Run(ticking) })
 	}
 	group.Go(func() error { return ps.keeper.Run(working) })
+	group.Go(func() error {
+		ps.session.warnAtStart(working, ps.session.p.log, settleTime)
+		return nil
+	})
 	if ps.worker != nil {
 		group.Go(func() error { return ps.worker.Run(working) })
 	}

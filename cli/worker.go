@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/pyworkflow-go/pyworkflow/beat"
 	"github.com/pyworkflow-go/pyworkflow/cli/config"
@@ -37,7 +38,7 @@ schedule. The first Ctrl+C or SIGTERM takes no more runs and lets running ones g
 			if v.concurrency < 1 {
 				return config.Usagef("--concurrency %q: must be 1 or more", strconv.Itoa(v.concurrency))
 			}
-			if err := checkPoll(v.pollInterval); err != nil {
+			if err := checkPolling(cmd, v); err != nil {
 				return err
 			}
 			s, err := p.open(cmd.Context(), creates, true)
@@ -53,15 +54,25 @@ schedule. The first Ctrl+C or SIGTERM takes no more runs and lets running ones g
 	fs.IntVar(&v.concurrency, "concurrency", worker.DefaultConcurrency, "runs at a time")
 	fs.Var(queues, "queues", "queues to serve and their weights: a=6,b=3 (default every queue that its workflows name)")
 	config.SecondsVar(fs, &v.pollInterval, "poll-interval", beat.DefaultPollInterval, "how late a change made elsewhere is seen at most: 10, 0.5 or 10s")
+	overdueAfterFlag(fs, &v.overdueAfter)
 	config.SecondsVar(fs, &v.drainTimeout, "drain-timeout", worker.DefaultDrainTimeout, "how long running runs may go on after a signal")
-	config.OptIn(fs, config.Plain, "beat", "concurrency", "queues", "poll-interval", "drain-timeout")
+	config.OptIn(fs, config.Plain, "beat", "concurrency", "queues", "poll-interval", "overdue-after", "drain-timeout")
 	httpListenFlag(cmd, &v.listen)
 	return cmd
 }
 
-func checkPoll(d time.Duration) error {
-	if d < beat.MinPollInterval {
-		return config.Usagef("--poll-interval %q: must be %s or more", schedules.Duration(d), beat.MinPollInterval)
+// overdueAfterFlag sets the watchdog's bound.
+func overdueAfterFlag(fs *pflag.FlagSet, to *time.Duration) {
+	config.SecondsVar(fs, to, "overdue-after", time.Duration(0), "by how much a schedule may be overdue before that is warned of, counted and mended: 15 or 15s (default three poll intervals)")
+	fs.Lookup("overdue-after").DefValue = "0" // which help leaves out
+}
+
+func checkPolling(cmd *cobra.Command, v serving) error {
+	if v.pollInterval < beat.MinPollInterval {
+		return config.Usagef("--poll-interval %q: must be %s or more", schedules.Duration(v.pollInterval), beat.MinPollInterval)
+	}
+	if cmd.Flags().Changed("overdue-after") && v.overdueAfter <= v.pollInterval {
+		return config.Usagef("--overdue-after %q: must be more than the poll interval, %s", schedules.Duration(v.overdueAfter), schedules.Duration(v.pollInterval))
 	}
 	return nil
 }

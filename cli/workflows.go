@@ -109,6 +109,9 @@ completed). On asynq a worker executes it. With --wait the result is printed.`,
 		Args: takes("NAME"),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			input, err := argInput(cmd, args)
+			if err == nil {
+				err = p.app.Limits().CheckInput(input)
+			}
 			if err != nil {
 				return err
 			}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/pflag"
@@ -59,6 +60,8 @@ const (
 // what that means.
 type Global struct {
 	Module, Runtime, Storage, StoragePath, RedisURL, Namespace string
+	// RedisSecurity holds the files that secure connections to Redis.
+	RedisSecurity redisurl.Security
 	// Output is table, json or plain.
 	Output string
 	// LogLevel is debug, info, warn or error; LogFormat is text or json.
@@ -76,13 +79,19 @@ func GlobalFlags(fs *pflag.FlagSet) *Global {
 	fs.StringVar(&g.StoragePath, "storage-path", DefaultStoragePath, "folder of the embedded database")
 	fs.StringVar(&g.RedisURL, "redis-url", "",
 		"redis://, rediss:// (TLS), redis-sentinel:// or redis-cluster:// (default "+DefaultRedisURL+" where Redis is asked for)")
+	sec := &g.RedisSecurity
+	fs.StringVar(&sec.PasswordFile, redisurl.SettingPasswordFile, "", "file with the password of the Redis URL's user, which then has none in the URL")
+	fs.StringVar(&sec.CAFile, redisurl.SettingCA, "", "PEM file of the CA that signed the Redis servers' certificates (default the system's CAs)")
+	fs.StringVar(&sec.CertFile, redisurl.SettingCert, "", "PEM file of this program's certificate, for Redis servers that ask for one")
+	fs.StringVar(&sec.KeyFile, redisurl.SettingKey, "", "PEM file of that certificate's key")
+	fs.StringVar(&sec.ServerName, redisurl.SettingServerName, "", "name that the Redis servers' certificates are for (default the host that is dialed)")
 	fs.Var((*namespace)(&g.Namespace), "namespace", "keeps deployments apart on one Redis")
 	OneOfVar(fs, &g.Output, "output", "table", []string{"table", "json", "plain"}, "how results are printed")
 	OneOfVar(fs, &g.LogLevel, "log-level", "info", []string{"debug", "info", "warn", "error"}, "what is logged")
 	OneOfVar(fs, &g.LogFormat, "log-format", "text", []string{"text", "json"}, "how logs are written, to standard error")
-	OptIn(fs, Plain, "runtime", "storage", "namespace", "output", "log-level", "log-format")
+	OptIn(fs, Plain, "runtime", "storage", redisurl.SettingServerName, "namespace", "output", "log-level", "log-format")
 	OptIn(fs, Module, "module")
-	OptIn(fs, Path, "storage-path")
+	OptIn(fs, Path, "storage-path", redisurl.SettingPasswordFile, redisurl.SettingCA, redisurl.SettingCert, redisurl.SettingKey)
 	OptIn(fs, URL, "redis-url")
 	return g
 }
@@ -106,8 +115,8 @@ func choose(s *Settings, worker bool) (Runtime, Storage, error) {
 	urlGiven = urlGiven && url.Value != ""
 	if urlGiven {
 		var err error
-		if target, err = redisurl.Parse(url.Value); err != nil {
-			return fail(Usagef("%s: %v", url.where(), err))
+		if target, err = redisTarget(s, url); err != nil {
+			return fail(err)
 		}
 	}
 	byDefault := s.Value("runtime") == "" && s.Value("storage") == "" && !s.Given("storage-path") && !urlGiven && !worker
@@ -148,16 +157,44 @@ func choose(s *Settings, worker bool) (Runtime, Storage, error) {
 		if path == "" {
 			return fail(Usagef("--storage-path is empty: name a folder such as %s", DefaultStoragePath))
 		}
+		for _, name := range []string{redisurl.SettingCA, redisurl.SettingCert, redisurl.SettingKey, redisurl.SettingServerName} {
+			if setting, _ := s.Lookup(name); setting.Value != "" && !urlGiven {
+				return fail(Usagef("%s %q: there is no Redis URL to use it for: name a server with --redis-url rediss://HOST:PORT", setting.where(), setting.Value))
+			}
+		}
 		return Runtime(runtime.Value), Storage{Kind: SQLite, Path: path, ByDefault: byDefault}, nil
 	}
 	if target == nil {
-		var err error
-		if target, err = redisurl.Parse(DefaultRedisURL); err != nil {
-			return fail(fmt.Errorf("default Redis URL: %w", err))
-		}
 		s.setDefault("redis-url", DefaultRedisURL, "")
+		url, _ = s.Lookup("redis-url")
+		var err error
+		if target, err = redisTarget(s, url); err != nil {
+			return fail(err)
+		}
 	}
 	return Runtime(runtime.Value), Storage{Kind: Redis, Redis: target, ByDefault: byDefault}, nil
+}
+
+// redisTarget reads the URL and looks at the files that secure it.
+func redisTarget(s *Settings, url Setting) (*redisurl.Target, error) {
+	target, err := redisurl.ParseSecure(url.Value, redisurl.Security{
+		CAFile: s.Value(redisurl.SettingCA), CertFile: s.Value(redisurl.SettingCert), KeyFile: s.Value(redisurl.SettingKey),
+		ServerName: s.Value(redisurl.SettingServerName), PasswordFile: s.Value(redisurl.SettingPasswordFile),
+	})
+	var wrong *redisurl.SettingError
+	if errors.As(err, &wrong) {
+		setting, _ := s.Lookup(wrong.Setting)
+		return nil, Usagef("%s %q: %s", setting.where(), wrong.Value, FlagsIn(wrong.Problem))
+	}
+	if err != nil {
+		return nil, Usagef("%s: %s", url.where(), FlagsIn(err.Error()))
+	}
+	return target, nil
+}
+
+// FlagsIn writes the settings of Redis' security that a text of internal/redisurl names as flags.
+func FlagsIn(text string) string {
+	return redisurl.Rename(text, func(setting string) string { return "--" + setting })
 }
 
 // where begins an error about a setting: --redis-url, PYWORKFLOW_REDIS_URL, /x/pyworkflow.config.yaml:3: redis_url.
