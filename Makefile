@@ -6,10 +6,19 @@ TEST_TIMEOUT  ?= 15m
 PLATFORMS     ?= linux/amd64 linux/arm64 darwin/arm64 darwin/amd64 windows/amd64
 COUNT         ?= 5
 FUZZTIME      ?= 20s
+SEED          ?= 0
+SEEDS         ?= 1
+FOR           ?= 0s
+SCENARIO      ?=
+SCHEDULES     ?= 0
+WORLDS        ?= 3
+REPORT        ?=
+KEEP          ?=
+RACE          ?=
 RACE_PACKAGES ?= ./store/... ./engine/... ./beat/... ./worker/... ./client/...
 
 .DEFAULT_GOAL := help
-.PHONY: help deps run build test race bench fuzz lint fmt cross dist compose-test clean
+.PHONY: help deps run build test race faults faults-proof bench fuzz lint fmt cross dist compose-test clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +39,17 @@ test: deps ## run all tests with the race detector, each on a redis-server of it
 
 race: deps ## look for rare races: the concurrent packages COUNT (5) times over
 	CGO_ENABLED=1 $(GO) test -race -timeout 60m -count $(COUNT) $(RACE_PACKAGES)
+
+# SEED: the first one, 0 makes one up; SEEDS: how many; FOR: how long schedules tick, 0s is a minute; SCENARIO: a regular expression; RACE=1: the program with the
+# race detector; REPORT: a file for the table; KEEP: a folder for logs; WORLDS: scenarios at a time; SCHEDULES: of each.
+FAULTS = $(GO) test -count 1 -timeout 8h -v ./test/faults -args -full -seed $(SEED) -worlds $(WORLDS) -schedules $(SCHEDULES) \
+	$(if $(REPORT),-report $(abspath $(REPORT))) $(if $(KEEP),-keep $(abspath $(KEEP))) $(if $(RACE),-race-program)
+
+faults: deps ## break everything that can break, and see the promises kept: SEED, SEEDS, FOR, SCENARIO, RACE
+	$(FAULTS) -test.run TestFaults -seeds $(SEEDS) -for $(FOR) -scenario '$(SCENARIO)'
+
+faults-proof: deps ## take each defence out of the program, and see the fault suite fail
+	$(FAULTS) -test.run TestDefences -prove -for 15s -defence '$(SCENARIO)'
 
 bench: deps ## run the Go benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
@@ -56,8 +76,10 @@ fmt: ## format the code
 
 # Whether it compiles needs no optimizing, which is half of the time; dist is what one hands out. Linux is vetted by CI as it is.
 QUICK := -gcflags='all=-N -l'
+# One of each system: no file of ours is for one processor only, and linux/amd64 is what the tests are built for.
+CROSS := linux/arm64 darwin/arm64 windows/amd64
 cross: ## check that it builds for Linux, macOS and Windows
-	@set -e; export CGO_ENABLED=0; for p in $(PLATFORMS); do \
+	@set -e; export CGO_ENABLED=0; for p in $(CROSS); do \
 		export GOOS=$${p%/*} GOARCH=$${p#*/}; \
 		echo "build $$p"; \
 		$(GO) build $(QUICK) ./...; \

@@ -32,7 +32,7 @@ var table = []room{
 		"the domain is pure: state and now in, decisions out"},
 	{"store", []string{".", "schedules"}, []string{"*"},
 		"the contract knows the domain and no implementation"},
-	{"store/redisstore", []string{".", "schedules", "store", "internal/redisurl"}, []string{"*"},
+	{"store/redisstore", []string{".", "schedules", "store", "internal/redisurl", "internal/redisrights"}, []string{"*"},
 		"a store commits what others decided, so it knows the contract and the domain alone"},
 	{"store/sqlitestore", []string{".", "schedules", "store"}, []string{"*"},
 		"a store commits what others decided, so it knows the contract and the domain alone"},
@@ -42,7 +42,7 @@ var table = []room{
 		"deciding and committing needs the domain and the contract alone; transports and stores are wired in by cli"},
 	{"beat", []string{".", "schedules", "store", "engine"}, []string{"*"},
 		"beat and worker never call each other: the store is the only way between them"},
-	{"worker", []string{".", "schedules", "store", "engine"}, []string{"*"},
+	{"worker", []string{".", "schedules", "store", "engine", "internal/redisrights"}, []string{"*"},
 		"beat and worker never call each other: the store is the only way between them"},
 	{"client", []string{".", "schedules", "store", "engine"}, []string{"*"},
 		"a program that only asks for acts pulls in no beat, worker or store implementation"},
@@ -56,10 +56,14 @@ var table = []room{
 	{"examples", []string{"*"}, []string{"*"}, ""},
 	{"bench", []string{"*"}, []string{"*"}, ""},
 	{"test", []string{"*"}, []string{"*"}, ""},
+	{"internal/failpoint", nil, nil,
+		"everybody may import it, so it imports nobody"},
 	{"internal/nearest", nil, nil,
 		"everybody may import it, so it imports nobody"},
 	{"internal/redisurl", nil, []string{"*"},
 		"it reads a URL for whoever connects to Redis, and knows nothing else"},
+	{"internal/redisrights", nil, []string{"*"},
+		"it asks a Redis about rights for whoever connects to it, and knows nothing else"},
 	{"internal/redistest", nil, nil,
 		"it is a helper of everybody's tests"},
 	{"internal/housetest", nil, nil,
@@ -70,7 +74,7 @@ var table = []room{
 var kept = []string{"store/storetest", "internal/redistest", "internal/housetest", "workflowtest", "cmd", "examples", "bench", "test"}
 
 // open are the rooms that every room's code may import: small, pure, and without imports of ours.
-var open = []string{"internal/nearest"}
+var open = []string{"internal/failpoint", "internal/nearest"}
 
 // pureBans are what package schedules may not import, exactly or below, with the reason.
 var pureBans = map[string]string{
