@@ -19,6 +19,7 @@ import (
 // it. A connection that the proxy ends is reset. Its methods may be called from several goroutines; Mend after Cut can fail the test.
 type Proxy struct {
 	tb   testing.TB
+	addr string // toxiproxy writes its own whenever it opens the port
 	link *toxiproxy.Proxy
 
 	mu    sync.Mutex
@@ -44,7 +45,7 @@ func ProxyTo(tb testing.TB, server *Server) *Proxy {
 	for range portTries {
 		// The port is kept while Cut has closed it, so it is drawn where outgoing connections take none.
 		listen := "127.0.0.1:" + strconv.Itoa(firstPort+rand.IntN(endPort-firstPort))
-		p := &Proxy{tb: tb, link: toxiproxy.NewProxy(api, "redis", listen, server.Addr()),
+		p := &Proxy{tb: tb, addr: listen, link: toxiproxy.NewProxy(api, "redis", listen, server.Addr()),
 			fault: &fault{over: make(chan struct{})}, stop: make(chan struct{})}
 		if err = p.equip(); err != nil {
 			break
@@ -77,7 +78,7 @@ func (p *Proxy) equip() error {
 }
 
 // Addr returns the proxy's host:port.
-func (p *Proxy) Addr() string { return p.link.Listen }
+func (p *Proxy) Addr() string { return p.addr }
 
 // URL returns redis://host:port/0 of the proxy.
 func (p *Proxy) URL() string { return "redis://" + p.Addr() + "/0" }

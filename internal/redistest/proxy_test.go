@@ -167,10 +167,10 @@ func TestProxyUnderTraffic(t *testing.T) {
 		defer traffic.Wait()
 		defer cancel()
 		for range 8 {
-			c := redis.NewClient(&redis.Options{Addr: p.Addr(), ReadTimeout: shortly, MaxRetries: -1})
-			t.Cleanup(func() { _ = c.Close() })
 			traffic.Go(func() {
-				for ctx.Err() == nil {
+				c := redis.NewClient(&redis.Options{Addr: p.Addr(), ReadTimeout: shortly, MaxRetries: -1})
+				defer func() { _ = c.Close() }()
+				for ctx.Err() == nil && p.URL() == "redis://"+c.Options().Addr+"/0" { // its address stays as it is
 					_ = c.Get(ctx, "k").Err() // whatever comes of it
 				}
 			})

@@ -81,7 +81,7 @@ func (w *world) stopOne() {
 		w.find("crash", "start %s anew: %v", p.name, err)
 		return
 	}
-	go p.supervise()
+	p.keep()
 }
 
 // redisFault is a way in which Redis fails the processes.

@@ -196,13 +196,20 @@ func (p *process) end() {
 	}
 }
 
-// supervise starts the process anew whenever it ends, as an operator's supervisor would, until it was asked to stop.
-func (p *process) supervise() {
-	p.mu.Lock()
+// keep has the process supervised.
+func (p *process) keep() {
 	left := make(chan struct{})
+	p.mu.Lock()
 	p.left = left
 	p.mu.Unlock()
-	defer close(left)
+	go func() {
+		defer close(left)
+		p.supervise()
+	}()
+}
+
+// supervise starts the process anew whenever it ends, as an operator's supervisor would, until it was asked to stop.
+func (p *process) supervise() {
 	for {
 		p.mu.Lock()
 		done := p.done

@@ -165,7 +165,7 @@ func (w *world) add(name string, r role, env []string, args ...string) *process 
 	if err := p.start(w.arm(p)); err != nil {
 		w.tb.Fatal(err)
 	}
-	go p.supervise()
+	p.keep()
 	return p
 }
 
