@@ -4,10 +4,11 @@ package faults
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/pyworkflow-go/pyworkflow/client"
 	"github.com/pyworkflow-go/pyworkflow/schedules"
@@ -119,10 +120,13 @@ func (w *world) busy(ctx context.Context) (why []string) {
 	if *full && w.counts[check.FaultAsynq] > 0 {
 		// The keepers clean up what the damage has left, once asynq's leases of 30 s and as much again have passed.
 		queue := "asynq:{pyworkflow:" + w.namespace + ":default}:"
-		n, err := w.redis.LLen(ctx, queue+"active").Result()
-		m, err2 := w.redis.ZCard(ctx, queue+"retry").Result()
-		if err = errors.Join(err, err2); err != nil || n+m > 0 {
-			why = append(why, fmt.Sprintf("%d entries in asynq's active list and %d in its retry set: %v", n, m, err))
+		var active, waiting, retry *redis.IntCmd
+		_, err := w.redis.TxPipelined(ctx, func(p redis.Pipeliner) error { // at one instant, since tasks go round
+			active, waiting, retry = p.LLen(ctx, queue+"active"), p.LLen(ctx, queue+"pending"), p.ZCard(ctx, queue+"retry")
+			return nil
+		})
+		if err != nil || active.Val()+waiting.Val()+retry.Val() > 0 {
+			why = append(why, fmt.Sprintf("%d entries in asynq's active list, %d in its pending list, %d in its retry set: %v", active.Val(), waiting.Val(), retry.Val(), err))
 		}
 	}
 	return why[:min(len(why), 20)]
