@@ -3,6 +3,8 @@
 GO            ?= go
 GOLANGCI      := bin/golangci-lint-v2.15.0
 TEST_TIMEOUT  ?= 15m
+# Packages tested at a time: most of their time they wait for what they have started.
+TEST_PACKAGES ?= 3
 PLATFORMS     ?= linux/amd64 linux/arm64 darwin/arm64 darwin/amd64 windows/amd64
 COUNT         ?= 5
 FUZZTIME      ?= 20s
@@ -35,7 +37,7 @@ deps: ## install redis-server and a C compiler where they are missing (apt-get o
 	@tools/deps.sh
 
 test: deps ## run all tests with the race detector, each on a redis-server of its own
-	CGO_ENABLED=1 $(GO) test -race -timeout $(TEST_TIMEOUT) ./...
+	CGO_ENABLED=1 $(GO) test -race -p $(TEST_PACKAGES) -timeout $(TEST_TIMEOUT) ./...
 
 race: deps ## look for rare races: the concurrent packages COUNT (5) times over
 	CGO_ENABLED=1 $(GO) test -race -timeout 60m -count $(COUNT) $(RACE_PACKAGES)

@@ -25,7 +25,7 @@ import (
 )
 
 var (
-	histories = flag.Int("histories", 32, "histories of each kind that are checked; of SQLite, which is slower, half as many")
+	histories = flag.Int("histories", 16, "histories of each kind that are checked; of SQLite, which is slower, half as many")
 	firstSeed = flag.Uint64("seed", 0, "of the first history, the next ones follow; 0: by the time of day")
 )
 
