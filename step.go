@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/pyworkflow-go/pyworkflow/internal/stephook"
 	"github.com/pyworkflow-go/pyworkflow/schedules"
 )
 
@@ -96,11 +97,13 @@ func Step[T any](ctx context.Context, name string, fn func(ctx context.Context) 
 		return result, nil
 	}
 	err = x.execStep(ctx, call, o, func(ctx context.Context) (json.RawMessage, error) {
-		v, err := fn(ctx)
-		if err != nil {
-			return nil, err
+		raw, stands, err := stephook.Ask(ctx, stephook.Call{RunID: x.e.Run.ID, Workflow: x.e.Run.Workflow, Step: name, Key: call.key})
+		if !stands {
+			var v T
+			if v, err = fn(ctx); err == nil {
+				raw, err = encodeResult(v)
+			}
 		}
-		raw, err := encodeResult(v)
 		if err == nil {
 			err = checkResult(raw, x.limits.StepResult)
 		}
@@ -109,7 +112,7 @@ func Step[T any](ctx context.Context, name string, fn func(ctx context.Context) 
 		}
 		var back T // as a later execution would get it
 		if err := json.Unmarshal(raw, &back); err != nil {
-			return nil, NoRetry(fmt.Errorf("its result %T does not come back from JSON: %w", v, err))
+			return nil, NoRetry(fmt.Errorf("its result %T does not come back from JSON: %w", back, err))
 		}
 		result = back
 		return raw, nil

@@ -60,6 +60,8 @@ var table = []room{
 		"everybody may import it, so it imports nobody"},
 	{"internal/nearest", nil, nil,
 		"everybody may import it, so it imports nobody"},
+	{"internal/stephook", nil, nil,
+		"everybody may import it, so it imports nobody"},
 	{"internal/redisurl", nil, []string{"*"},
 		"it reads a URL for whoever connects to Redis, and knows nothing else"},
 	{"internal/redisrights", nil, []string{"*"},
@@ -74,7 +76,7 @@ var table = []room{
 var kept = []string{"store/storetest", "internal/redistest", "internal/housetest", "workflowtest", "cmd", "examples", "bench", "test"}
 
 // open are the rooms that every room's code may import: small, pure, and without imports of ours.
-var open = []string{"internal/failpoint", "internal/nearest"}
+var open = []string{"internal/failpoint", "internal/nearest", "internal/stephook"}
 
 // pureBans are what package schedules may not import, exactly or below, with the reason.
 var pureBans = map[string]string{
