@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/pyworkflow-go/pyworkflow/internal/failpoint"
 	"github.com/pyworkflow-go/pyworkflow/test/faults/check"
@@ -118,16 +117,13 @@ var redisFaults = []redisFault{
 		begin: func(w *world) { w.forBeat.ResetMidReply(300); w.forWork.ResetMidReply(3000) }, end: func(w *world) { w.forBeat.Mend(); w.forWork.Mend() }},
 	{name: "replies lost", lasts: 3 * time.Second,
 		begin: func(w *world) { w.forBeat.LoseReplies(); w.forWork.LoseReplies() }, end: func(w *world) { w.forBeat.Mend(); w.forWork.Mend() }},
-	{name: "CLIENT KILL", begin: func(w *world) { w.tell("CLIENT", "KILL", "SKIPME", "yes") }},
-	{name: "SCRIPT FLUSH", begin: func(w *world) { w.tell("SCRIPT", "FLUSH") }},
-	{name: "BUSY", lasts: 2 * time.Second, begin: func(w *world) {
-		go func() {
-			// Ended by SCRIPT KILL, which is why it is an error.
-			_ = w.redis.Eval(context.Background(), "while true do end", nil).Err()
-		}()
-	}, end: func(w *world) { w.tell("SCRIPT", "KILL") }},
+	{name: "CLIENT KILL", begin: func(w *world) { w.server.KillClients() }},
+	{name: "SCRIPT FLUSH", begin: func(w *world) { w.server.FlushScripts() }},
+	{name: "BUSY", begin: func(w *world) { w.server.Busy(2 * time.Second) }},
 	{name: "out of memory", lasts: 3 * time.Second,
-		begin: func(w *world) { w.tell("CONFIG", "SET", "maxmemory", "1") }, end: func(w *world) { w.tell("CONFIG", "SET", "maxmemory", "0") }},
+		begin: func(w *world) { w.server.FillMemory() }, end: func(w *world) { w.server.SetMaxMemory(0) }},
+	{name: "read-only", lasts: 3 * time.Second,
+		begin: func(w *world) { w.server.ReadOnly() }, end: func(w *world) { w.server.Writable() }},
 }
 
 // breakRedis lets Redis fail in every way, in an order of the seed's.
@@ -150,13 +146,6 @@ func (w *world) breakRedis(long bool) {
 			}
 		}
 	})
-}
-
-// tell gives Redis a command.
-func (w *world) tell(args ...any) {
-	if err := w.redis.Do(context.Background(), args...).Err(); err != nil && !redis.HasErrorPrefix(err, "NOTBUSY") {
-		w.tb.Errorf("redis, %v: %v", args, err)
-	}
 }
 
 func (w *world) redisFails(f redisFault) {

@@ -124,7 +124,7 @@ func (sc scenario) play(t *testing.T, v variant, seed uint64) (*world, check.Rep
 	if sc.build != nil {
 		sc.build(w)
 	} else {
-		w.useServer(redistest.Args("--busy-reply-threshold", "200"))
+		w.useServer()
 	}
 	if !*full {
 		w.scene.Slack = 5 * time.Second // other tests have the processors, too
