@@ -226,7 +226,8 @@ func (s *session) wire(observers ...engine.Observer) error {
 	if s.engine, err = engine.New(cfg); err != nil {
 		return err
 	}
-	s.client, err = client.New(client.Config{Store: s.store, Engine: s.engine, App: s.p.app, Log: s.p.log})
+	queues, _ := s.transport.(client.QueueKeeper)
+	s.client, err = client.New(client.Config{Store: s.store, Engine: s.engine, App: s.p.app, Queues: queues, Log: s.p.log})
 	return err
 }
 

@@ -35,6 +35,8 @@ type Config struct {
 	Engine *engine.Engine
 	// App holds the workflows of this program; nil: it has none.
 	App *pyworkflow.App
+	// Queues keeps the queues between processes: the asynq transport. Nil: there are none, as in the local runtime.
+	Queues QueueKeeper
 	// Limits bound what is given to the Client: inputs, notes, reasons, keys. A zero field: the App's limit, else that of schedules.DefaultLimits.
 	Limits schedules.Limits
 	// Log is told of what goes wrong behind an answer; nil: discards.
@@ -46,6 +48,7 @@ type Client struct {
 	store  Store
 	engine *engine.Engine
 	app    *pyworkflow.App
+	queues QueueKeeper
 	limits schedules.Limits
 	log    *slog.Logger
 }
@@ -72,7 +75,7 @@ func New(cfg Config) (*Client, error) {
 	if cfg.App != nil {
 		limits = cfg.App.Limits()
 	}
-	return &Client{store: cfg.Store, engine: cfg.Engine, app: cfg.App, limits: cfg.Limits.Over(limits), log: cfg.Log}, nil
+	return &Client{store: cfg.Store, engine: cfg.Engine, app: cfg.App, queues: cfg.Queues, limits: cfg.Limits.Over(limits), log: cfg.Log}, nil
 }
 
 // Now reads the store's clock.

@@ -13,7 +13,7 @@ import (
 
 // NotFoundError says that there is no such thing. It wraps store.ErrNotFound.
 type NotFoundError struct {
-	Kind    string // schedule, run, backfill or workflow
+	Kind    string // schedule, run, backfill, workflow or queue
 	ID      string
 	Where   string // the store it was looked for in
 	Deleted bool   // a schedule that is kept as a record only
@@ -108,7 +108,7 @@ func CodeOf(err error) Code {
 		return CodeInvalid
 	case errors.Is(err, store.ErrNotFound):
 		return CodeNotFound
-	case errors.Is(err, store.ErrExists), errors.Is(err, store.ErrConflict), errors.Is(err, schedules.ErrVersion), errors.Is(err, schedules.ErrDeclared):
+	case errors.Is(err, store.ErrExists), errors.Is(err, store.ErrConflict), errors.Is(err, schedules.ErrVersion), errors.Is(err, schedules.ErrDeclared), errors.Is(err, ErrNoQueues):
 		return CodeConflict
 	case errors.Is(err, schedules.ErrDeleted):
 		return CodeNotFound

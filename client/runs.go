@@ -47,6 +47,19 @@ func (c *Client) StartRun(ctx context.Context, workflow string, input json.RawMe
 	return run.ID, err
 }
 
+// RunAgain starts a run of the same workflow, with the same input, from the same queue as another's, whatever has become of that one. It is a run of its own, outside
+// any schedule: overlap policies do not see it, and the workflow's options are those of today. Errors: *NotFoundError, *UnknownWorkflowError.
+func (c *Client) RunAgain(ctx context.Context, runID string) (newID string, err error) {
+	r, err := c.run(ctx, runID)
+	if err != nil {
+		return "", err
+	}
+	if r.Damage != "" {
+		return "", fmt.Errorf("run %s again: its record cannot be read: %s; start workflow %s with an input of its own", runID, r.Damage, r.Workflow)
+	}
+	return c.StartRun(ctx, r.Workflow, r.Input, pyworkflow.StartOptions{Queue: r.Queue})
+}
+
 // options are those of the workflow in this program, else the announced ones; nil when neither is known.
 func (c *Client) options(ctx context.Context, workflow string) *schedules.RunOptions {
 	if c.app != nil {

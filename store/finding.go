@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // FindingStatus says how bad a finding is.
@@ -26,10 +27,15 @@ type Finding struct {
 
 // QueueState is what a transport knows of one of its queues.
 type QueueState struct {
-	Queue   string
-	Waiting int    // messages that no worker has taken
-	Paused  bool   // workers are told to take none
-	Resume  string // the command that ends the pause
+	Queue     string
+	Waiting   int           // messages that no worker has taken
+	Active    int           // messages that workers have
+	Scheduled int           // messages that are to be offered later
+	Retry     int           // messages that a worker gave back, to be offered again
+	Archived  int           // messages put aside for good
+	Oldest    time.Duration // how long the oldest waiting message has waited, by this process's clock; zero: none waits
+	Paused    bool          // workers are told to take none
+	Resume    string        // the command that ends the pause, for where this program cannot
 }
 
 // RecordsFinding is the finding of the check "records": newer names the records that a newer version of the program wrote, each with its format; looked says

@@ -47,39 +47,6 @@ func (t *Transport) Inspect(ctx context.Context) ([]store.Finding, error) {
 	}
 }
 
-// Queues lists the namespace's queues that asynq knows, by name: those that anything was ever sent to.
-func (t *Transport) Queues(ctx context.Context) ([]store.QueueState, error) {
-	all, err := t.cfg.Client.SMembers(ctx, allQueues).Result()
-	if err != nil {
-		return nil, fmt.Errorf("list queues: %w", err)
-	}
-	var names []string
-	for _, q := range all {
-		if name, ours := strings.CutPrefix(q, t.queue("")); ours {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	waiting, paused := make([]*redis.IntCmd, len(names)), make([]*redis.IntCmd, len(names))
-	_, err = t.cfg.Client.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for i, name := range names {
-			waiting[i] = p.LLen(ctx, "asynq:{"+t.queue(name)+"}:pending")
-			paused[i] = p.Exists(ctx, pausedKey(t.queue(name)))
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read queues: %w", err)
-	}
-	states := make([]store.QueueState, len(names))
-	for i, name := range names {
-		states[i] = store.QueueState{Queue: name, Waiting: int(waiting[i].Val()), Paused: paused[i].Val() > 0, Resume: fmt.Sprintf("redis-cli DEL '%s'", pausedKey(t.queue(name)))}
-	}
-	return states, nil
-}
-
-func pausedKey(queue string) string { return "asynq:{" + queue + "}:paused" }
-
 // needs lists what asynq does on a server for this transport, by commands that would do no harm: every command it sends, and every one its scripts call, on the
 // keys of the namespace's queues, of its servers and of all.
 func (t *Transport) needs() []redisrights.Need {

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
@@ -58,14 +59,35 @@ func TestQueuesAreThoseOfTheNamespace(t *testing.T) {
 	if _, err := other.Dispatch(ctx, []store.Message{message("run_4", "c")}); err != nil {
 		t.Fatal(err)
 	}
-	inspector := asynq.NewInspectorFromRedisClient(server.Client(t))
-	if err := inspector.PauseQueue("pyworkflow:mine:a"); err != nil {
+	if err := tr.PauseQueue(ctx, "a"); err != nil {
 		t.Fatal(err)
 	}
+	if err := tr.PauseQueue(ctx, "a"); err != nil {
+		t.Errorf("a second pause: %v", err)
+	}
 	got, err := tr.Queues(ctx)
+	for i := range got {
+		if got[i].Oldest <= 0 || got[i].Oldest > time.Minute {
+			t.Errorf("queue %s: the oldest message has waited %s", got[i].Queue, got[i].Oldest)
+		}
+		got[i].Oldest = 0
+	}
 	want := []store.QueueState{{Queue: "a", Waiting: 1, Paused: true, Resume: "redis-cli DEL 'asynq:{pyworkflow:mine:a}:paused'"},
 		{Queue: "b", Waiting: 2, Resume: "redis-cli DEL 'asynq:{pyworkflow:mine:b}:paused'"}}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("%+v, %v; want %+v", got, err, want)
+	}
+	inspector := asynq.NewInspectorFromRedisClient(server.Client(t))
+	info, err := inspector.GetQueueInfo("pyworkflow:mine:a")
+	if err != nil || !info.Paused {
+		t.Errorf("asynq does not see the pause: %+v, %v", info, err)
+	}
+	for range 2 {
+		if err := tr.ResumeQueue(ctx, "a"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if info, err = inspector.GetQueueInfo("pyworkflow:mine:a"); err != nil || info.Paused {
+		t.Errorf("asynq still sees a pause: %+v, %v", info, err)
 	}
 }
