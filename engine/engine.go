@@ -49,8 +49,9 @@ type Config struct {
 
 // Engine makes and commits decisions. It is safe for concurrent use.
 type Engine struct {
-	cfg     Config
-	timings timings
+	cfg       Config
+	timings   timings
+	witnesses []Witness
 
 	mu     sync.Mutex
 	known  map[string]schedules.RunOptions
@@ -65,7 +66,7 @@ func New(cfg Config) (*Engine, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Engine{cfg: cfg}, nil
+	return &Engine{cfg: cfg, witnesses: witnesses(cfg.Observers)}, nil
 }
 
 // maxTries bounds how often one decision is made anew after losing a race, maxRounds how many batches of one schedule a call of Decide goes through: what
@@ -162,6 +163,7 @@ func (e *Engine) commit(ctx context.Context, changes []schedules.Change) []error
 	}
 	failpoint.Reach(failpoint.Read)
 	errs := e.cfg.Store.Commit(ctx, changes...)
+	written := time.Now()
 	failpoint.Reach(failpoint.Committed)
 	var msgs []store.Message
 	for i, c := range changes {
@@ -174,29 +176,39 @@ func (e *Engine) commit(ctx context.Context, changes []schedules.Change) []error
 		for _, o := range e.cfg.Observers {
 			o.Decided(c)
 		}
+		e.created(ctx, c.Start)
 	}
-	e.Send(ctx, msgs...)
+	e.send(ctx, written, msgs...)
 	return errs
 }
 
 // Send hands messages to the transport and strikes off what was handed over. What fails stays in the outbox: it is logged, and a keeper
 // sweeps it up. It outlives the caller's cancellation, since the commit it follows has happened.
 func (e *Engine) Send(ctx context.Context, msgs ...store.Message) {
+	e.send(ctx, time.Time{}, msgs...)
+}
+
+// send is Send of messages that this process has committed at written; zero: others have.
+func (e *Engine) send(ctx context.Context, written time.Time, msgs ...store.Message) {
 	if e.cfg.Dispatcher == nil || len(msgs) == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
+	began := time.Now()
 	sent, err := e.cfg.Dispatcher.Dispatch(ctx, msgs)
+	for _, w := range e.witnesses {
+		w.Dispatched(msgs, sent, written, began)
+	}
 	if err != nil {
-		e.cfg.Log.Warn("messages stay in the outbox", "error", err, "count", len(msgs)-len(sent))
+		e.cfg.Log.Warn("messages stay in the outbox", "error", err, "count", len(msgs)-len(sent), "run_id", unsent(msgs, sent))
 	}
 	if len(sent) == 0 {
 		return
 	}
 	failpoint.Reach(failpoint.Dispatched)
 	if err := e.cfg.Store.StrikeOff(ctx, sent...); err != nil {
-		e.cfg.Log.Warn("messages that were handed over stay in the outbox", "error", err, "count", len(sent))
+		e.cfg.Log.Warn("messages that were handed over stay in the outbox", "error", err, "count", len(sent), "run_id", sent[0].RunID)
 	}
 }
 
@@ -265,7 +277,9 @@ func (e *Engine) CreateRun(ctx context.Context, run schedules.Run) (schedules.Ru
 		return got, false, store.Named(err, "create run", run.ID)
 	}
 	if created {
-		e.Send(ctx, store.Message{RunID: got.ID, Dispatch: got.Dispatch, Queue: got.Queue})
+		written := time.Now()
+		e.created(ctx, []schedules.Run{got})
+		e.send(ctx, written, store.Message{RunID: got.ID, Dispatch: got.Dispatch, Queue: got.Queue})
 	}
 	return got, created, nil
 }
@@ -290,12 +304,16 @@ func (e *Engine) ChangeRun(ctx context.Context, id string, known *schedules.Run,
 		err = e.cfg.Store.CommitRun(ctx, c)
 		switch {
 		case err == nil:
+			written := time.Now()
+			for _, w := range e.witnesses {
+				w.Moved(run, c)
+			}
 			for _, o := range e.cfg.Observers {
 				o.RunChanged(c)
 			}
 			if c.Send {
 				failpoint.Reach(failpoint.Committed)
-				e.Send(ctx, store.Message{RunID: id, Dispatch: c.Run.Dispatch, Queue: c.Run.Queue})
+				e.send(ctx, written, store.Message{RunID: id, Dispatch: c.Run.Dispatch, Queue: c.Run.Queue})
 			}
 			return c.Run, nil
 		case errors.Is(err, store.ErrClock):
