@@ -121,13 +121,17 @@ func LoseRun(r Run, now time.Time) RunChange {
 	return sendRun(r, now, fmt.Sprintf("worker %s lost; recovery %d", r.Worker, r.Recoveries))
 }
 
-// ReturnRun decides what becomes of a pending run that reached a worker which lacks its workflow: it comes back after 1 s, doubling to 30 s.
-func ReturnRun(r Run, worker string, now time.Time) RunChange {
+// ReturnRun decides what becomes of a pending run that reached a worker which lacks its workflow: it comes back after 1 s, doubling to 30 s; after 1 s again and
+// again while elsewhere says that another live worker has the workflow, since a queue gives it to any of its workers.
+func ReturnRun(r Run, worker string, elsewhere bool, now time.Time) RunChange {
 	if r.Damage != "" {
 		return FailDamaged(r, now)
 	}
 	if !r.CancelAt.IsZero() {
 		return cancelRun(r, now)
+	}
+	if elsewhere {
+		r.Returns = 0
 	}
 	wait := time.Second << min(r.Returns, 5)
 	c := toWorker(r, now)

@@ -56,7 +56,7 @@ func script(t *testing.T, opts *RunOptions, words string) (Run, string) {
 		case "lost":
 			c = LoseRun(r, now)
 		case "return":
-			c = ReturnRun(r, "host-2", now)
+			c = ReturnRun(r, "host-2", false, now)
 		case "cancel":
 			c, ok = RequestCancel(r, "", 0, now)
 		case "due", "gone":
@@ -149,10 +149,17 @@ func TestRunErrors(t *testing.T) {
 
 func TestReturnsBackOff(t *testing.T) {
 	r := NewRun("run_1", "w", "", nil, nil, midnight)
-	for i, want := range []int{1, 2, 4, 8, 16, 30, 30} {
-		c := ReturnRun(r, "host", midnight)
-		if got := c.Run.Due.Sub(midnight); got != time.Duration(want)*time.Second || c.Send || c.Run.Sent {
-			t.Errorf("return %d: due after %s", i+1, got)
+	const elsewhere = true
+	for i, tt := range []struct {
+		elsewhere bool
+		want      int // seconds
+	}{
+		{want: 1}, {want: 2}, {want: 4}, {want: 8}, {want: 16}, {want: 30}, {want: 30},
+		{elsewhere, 1}, {elsewhere, 1}, {elsewhere, 1}, {want: 2}, {want: 4},
+	} {
+		c := ReturnRun(r, "host", tt.elsewhere, midnight)
+		if got := c.Run.Due.Sub(midnight); got != time.Duration(tt.want)*time.Second || c.Send || c.Run.Sent {
+			t.Errorf("return %d: due after %s, want %d s", i+1, got, tt.want)
 		}
 		r = c.Run
 	}

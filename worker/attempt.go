@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	pyworkflow "github.com/pyworkflow-go/pyworkflow"
@@ -87,14 +88,29 @@ func (w *Worker) tryClaim(m store.Message, token string) (schedules.Run, bool, e
 // giveBack returns a run whose workflow this worker lacks.
 func (w *Worker) giveBack(ctx context.Context, run schedules.Run) error {
 	w.log.Warn("workflow is not known here; the run goes back", "run_id", run.ID, "workflow", run.Workflow)
+	elsewhere, err := w.elsewhere(ctx, run.Workflow)
+	if err != nil {
+		return err
+	}
 	dispatch := run.Dispatch
-	_, err := w.cfg.Engine.ChangeRun(ctx, run.ID, &run, func(r schedules.Run, now time.Time) (schedules.RunChange, bool, error) {
+	_, err = w.cfg.Engine.ChangeRun(ctx, run.ID, &run, func(r schedules.Run, now time.Time) (schedules.RunChange, bool, error) {
 		if r.Status != schedules.RunPending || r.Dispatch != dispatch {
 			return schedules.RunChange{}, false, nil
 		}
-		return schedules.ReturnRun(r, w.cfg.ID, now), true, nil
+		return schedules.ReturnRun(r, w.cfg.ID, elsewhere, now), true, nil
 	})
 	return err
+}
+
+// elsewhere reports whether another live worker has the workflow.
+func (w *Worker) elsewhere(ctx context.Context, workflow string) (bool, error) {
+	live, err := w.cfg.Store.Processes(ctx)
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(live, func(p store.Process) bool {
+		return p.Worker && p.ID != w.cfg.ID && slices.Contains(p.Workflows, workflow)
+	}), nil
 }
 
 // tooNewEvery is how often a worker says that it meets runs of a newer program: their messages come back.

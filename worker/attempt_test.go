@@ -15,6 +15,7 @@ import (
 
 	"github.com/pyworkflow-go/pyworkflow"
 	"github.com/pyworkflow-go/pyworkflow/schedules"
+	"github.com/pyworkflow-go/pyworkflow/store"
 	"github.com/pyworkflow-go/pyworkflow/worker"
 )
 
@@ -263,6 +264,23 @@ func TestUnknownWorkflowGoesBack(t *testing.T) {
 		if got := w.events(id); !slices.Contains(got, `returned: worker ignorant does not have workflow "square"`) {
 			t.Errorf("events %q", got)
 		}
+	})
+}
+
+func TestUnknownWorkflowComesBackSoonWhileAnotherHasIt(t *testing.T) {
+	inWorld(t, func(w *world) {
+		other := store.Process{ID: "other", Worker: true, Workflows: []string{"square"}} // whose queue this one's fake transport never asks
+		if err := w.store.AnnounceProcess(context.Background(), other, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		ignorant := w.start(worker.Config{ID: "ignorant"}, pyworkflow.DefineFunc("other", func(context.Context) (int, error) { return 0, nil }))
+		id := w.submit("square", "3", nil)
+		first := w.until(id, "returned", func(r schedules.Run) bool { return r.Returns > 0 })
+		run := w.until(id, "returned often", func(r schedules.Run) bool { return r.Dispatch >= first.Dispatch+5 })
+		if took := time.Since(run.CreatedAt); run.Returns != 1 || took > 8*time.Second {
+			t.Errorf("six returns in %s, the last counted %d; want one a second", took, run.Returns)
+		}
+		w.end(ignorant)
 	})
 }
 

@@ -398,7 +398,7 @@ func (p *process) claim(ctx context.Context) {
 		if r.Status == schedules.RunPending {
 			p.by, p.kind = dispatch, runReturn
 			_, _ = p.engine.ChangeRun(ctx, id, &r, func(r schedules.Run, now time.Time) (schedules.RunChange, bool, error) {
-				return schedules.ReturnRun(r, "w", now), r.Status == schedules.RunPending && r.Dispatch == dispatch, nil
+				return schedules.ReturnRun(r, "w", false, now), r.Status == schedules.RunPending && r.Dispatch == dispatch, nil
 			})
 			return
 		}
