@@ -51,6 +51,7 @@ type Client struct {
 	queues QueueKeeper
 	limits schedules.Limits
 	log    *slog.Logger
+	expect int64 // version that changes of a schedule expect; 0: any
 }
 
 // New checks the configuration.

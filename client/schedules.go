@@ -245,7 +245,12 @@ func (c *Client) change(ctx context.Context, id, settleAs string, act func(sched
 	if err != nil {
 		return Schedule{}, err
 	}
-	s, err := c.act(ctx, ref, settleAs, act)
+	s, err := c.act(ctx, ref, settleAs, func(st schedules.State, now time.Time) (schedules.Change, error) {
+		if err := c.expecting(&st.Schedule); err != nil {
+			return schedules.Change{}, err
+		}
+		return act(st, now)
+	})
 	if err != nil {
 		return Schedule{}, err
 	}
