@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"text/tabwriter"
 	"time"
 
 	"github.com/pyworkflow-go/pyworkflow/client"
@@ -108,7 +107,7 @@ func (c *console) print(l line) {
 		name = l.Workflow
 	}
 	text := fmt.Sprintf("%s   %-10s %s", l.At.Local().Format("15:04:05"), l.Event, name)
-	for _, part := range []string{string(l.Run), string(l.Took), string(l.Detail), shorten(string(l.Result), 200)} {
+	for _, part := range []string{string(l.Run), string(l.Took), string(l.Detail), visible(shorten(string(l.Result), 200))} {
 		if part != "" {
 			text += "  " + part
 		}
@@ -204,15 +203,15 @@ func (p *program) tellActivation(all []client.ScheduleDetail) {
 		}
 		return
 	}
-	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	var t table
 	for _, s := range all {
 		next := string(s.Status)
 		if !s.NextRunTime.IsZero() {
 			next = fmt.Sprintf("next %s (%s)", clock(p.now(), s.NextRunTime.Time), p.when(s.NextRunTime))
 		}
-		fmt.Fprintf(w, "activated\t%s\t%s\t%s\n", s.ScheduleID, inLine(s.Spec), next)
+		t.add("activated", s.ScheduleID, inLine(s.Spec), next)
 	}
-	_ = w.Flush() // nothing can be done about a terminal that is gone
+	_ = p.printTable(t) // nothing can be done about a terminal that is gone
 }
 
 // clock writes a time of day, with its date when it is not today.

@@ -64,7 +64,7 @@ func (p *program) report(cmd *cobra.Command, args []string, err error) int {
 }
 
 func oneLine(s string) string {
-	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+	return visible(strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), "; "))
 }
 
 // wantsJSON reports whether errors are to be JSON. Flags may not have been read when something is wrong with them.

@@ -141,7 +141,7 @@ func (p *program) printRun(r client.Run) error {
 		}
 	}
 	if stack != "" {
-		_, err = fmt.Fprintf(p.stdout, "\n%s\n", strings.TrimRight(stack, "\n"))
+		_, err = fmt.Fprintf(p.stdout, "\n%s\n", visibleLines(stack))
 	}
 	return err
 }
@@ -191,7 +191,7 @@ func (p *program) printEvent(e client.Event) {
 		if err != nil {
 			continue // not reached: it was stored as JSON
 		}
-		text += fmt.Sprintf("  %s=%s", k, v)
+		text += visible(fmt.Sprintf("  %s=%s", k, v))
 	}
 	fmt.Fprintln(p.stdout, text)
 }

@@ -74,7 +74,7 @@ func Create(req CreateRequest, now time.Time) (Change, error) {
 
 // TriggerRequest asks for a run now.
 type TriggerRequest struct {
-	Nonce   string          // random; tells triggers of one millisecond apart
+	Nonce   string          // random, or KeyNonce of an idempotency key; tells triggers of one millisecond apart
 	Overlap OverlapPolicy   // empty: the schedule's
 	Input   json.RawMessage // nil: the schedule's
 }
@@ -85,6 +85,18 @@ type TriggerResult struct {
 	RunID     string   // the run it started, or will become; empty when skipped
 	Reason    string   // when buffered or skipped
 	BlockedBy string   // the run that was in the way
+}
+
+// KeyNonce is the nonce of a trigger with an idempotency key: its tick can be found by it.
+func KeyNonce(key string) string { return "key-" + hash20("trigger", key) }
+
+// TriggerAgain says what became at first of a trigger whose tick has this fate now: a tick that waited counts as buffered, whether it was started or dropped since.
+func TriggerAgain(ref Ref, f Fate) TriggerResult {
+	r := TriggerResult{Outcome: f.Fate, RunID: f.RunID, Reason: f.Reason, BlockedBy: f.BlockedBy}
+	if f.Fate == FateDropped || f.Fate == FateStarted && f.Reason != "" {
+		r.Outcome, r.Reason, r.RunID = FateBuffered, ReasonOverlap, TickRunID(ref, f.Tick)
+	}
+	return r
 }
 
 // TriggerNow decides a manual tick. The regular timing is untouched; it works on paused and finished schedules.
@@ -188,6 +200,7 @@ type Patch struct {
 	Queue         *string
 	Input         *json.RawMessage
 	Note          *string
+	Origin        *string // who keeps it from now on, see Record.Origin
 }
 
 // Update changes a schedule. Only a change of what its spec says recomputes the next tick: the first after now on the same anchor or grid. No change is an
@@ -213,13 +226,14 @@ func Update(st State, now time.Time, p Patch) (Change, error) {
 	if err != nil {
 		return Change{}, err
 	}
-	if sameDefinition(def, old.Definition) && (p.Note == nil || *p.Note == old.Note) {
+	if sameDefinition(def, old.Definition) && (p.Note == nil || *p.Note == old.Note) && (p.Origin == nil || *p.Origin == old.Origin) {
 		return Change{}, nil
 	}
 	d, err := redefine(st, now, def)
 	if err != nil {
 		return Change{}, err
 	}
+	set(&d.s.Origin, p.Origin)
 	d.people(p.Note)
 	return d.done(), nil
 }

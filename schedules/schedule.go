@@ -82,7 +82,7 @@ type Record struct {
 	Incarnation string `json:"inc"`
 	Workflow    string `json:"workflow"`
 	Definition
-	Origin    string      `json:"origin,omitempty"`   // module path of the code that declared it; empty: made by hand
+	Origin    string      `json:"origin,omitempty"`   // module path of the code that declared it, or file:NAME of the file that keeps it; empty: made by hand
 	Declared  *Definition `json:"declared,omitempty"` // the declaration last activated
 	Note      string      `json:"note,omitempty"`
 	Status    Status      `json:"status"`
