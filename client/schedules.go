@@ -245,6 +245,15 @@ func (c *Client) change(ctx context.Context, id, settleAs string, act func(sched
 	if err != nil {
 		return Schedule{}, err
 	}
+	if c.expect != 0 { // before anything is settled for the sake of an act that is refused
+		s, _, err := c.load(ctx, ref)
+		if err == nil {
+			err = c.expecting(&s)
+		}
+		if err != nil {
+			return Schedule{}, err
+		}
+	}
 	s, err := c.act(ctx, ref, settleAs, func(st schedules.State, now time.Time) (schedules.Change, error) {
 		if err := c.expecting(&st.Schedule); err != nil {
 			return schedules.Change{}, err
