@@ -22,6 +22,9 @@ type Execution struct {
 	Record func(ctx context.Context, s schedules.Step) error
 	// LastResult gives the result of the schedule's previous successful run; false when there is none.
 	LastResult func(ctx context.Context) (json.RawMessage, bool, error)
+	// Around is asked for the context that a step's code is called with, derived from ctx, before its first attempt, and told how the step ended: with the error
+	// that Step returns. A step whose result was recorded earlier is not called.
+	Around func(ctx context.Context, s schedules.Step) (_ context.Context, ended func(s schedules.Step, err error))
 	// Now is the clock for the times of steps; nil: the host's.
 	Now func() time.Time
 	// Emit adds to the run's events. It must not block.

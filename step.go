@@ -200,10 +200,15 @@ func (x *execution) endStep(c *stepCall) {
 }
 
 // execStep makes attempts until one succeeds, none is left or ctx is cancelled, and records them.
-func (x *execution) execStep(ctx context.Context, c *stepCall, o stepOptions, fn func(context.Context) (json.RawMessage, error)) error {
+func (x *execution) execStep(ctx context.Context, c *stepCall, o stepOptions, fn func(context.Context) (json.RawMessage, error)) (failed error) {
 	s := schedules.Step{Name: c.name, Key: c.key, Attempt: 1, StartedAt: x.e.Now()}
 	if c.was.Status == schedules.RunRunning || c.was.Status == schedules.RunRetrying { // its worker died, or its attempt of the run ended: go on counting
 		s.Attempt, s.StartedAt = c.was.Attempt, c.was.StartedAt
+	}
+	if x.e.Around != nil {
+		inner, ended := x.e.Around(ctx, s)
+		ctx = inner
+		defer func() { ended(s, failed) }()
 	}
 	for {
 		if ctx.Err() != nil {

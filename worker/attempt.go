@@ -17,7 +17,8 @@ import (
 )
 
 // handle deals with one message: it claims the run, executes it and records how the attempt ended.
-func (w *Worker) handle(_ context.Context, m store.Message) error {
+func (w *Worker) handle(ctx context.Context, m store.Message) error {
+	received := time.Now()
 	select {
 	case <-w.stop:
 		return ErrNotTaken
@@ -34,7 +35,7 @@ func (w *Worker) handle(_ context.Context, m store.Message) error {
 		return err
 	}
 	failpoint.Reach(failpoint.Claimed)
-	w.attempt(run)
+	w.attempt(run, sentAt(ctx), received)
 	failpoint.Reach(failpoint.Ended)
 	return nil
 }
@@ -153,7 +154,7 @@ func pause(try int, stop <-chan struct{}) bool {
 }
 
 // attempt executes a claimed run and records how that ended.
-func (w *Worker) attempt(run schedules.Run) {
+func (w *Worker) attempt(run schedules.Run, sent, received time.Time) {
 	info, _ := w.cfg.App.Workflow(run.Workflow)
 	now := time.Now()
 	// The lease lasts since the claim, which may be long ago: its answer was late or lost, or the process stood still.
@@ -163,7 +164,11 @@ func (w *Worker) attempt(run schedules.Run) {
 	if run.Options != nil {
 		h.options = *run.Options
 	}
-	ctx, abort := context.WithCancelCause(w.base)
+	base, traced := w.base, func(schedules.Run, schedules.Outcome, bool) {}
+	if w.cfg.Tracer != nil {
+		base, traced = w.cfg.Tracer.Attempt(w.base, run, sent, received)
+	}
+	ctx, abort := context.WithCancelCause(base)
 	defer abort(nil)
 	h.ctx, h.abort = ctx, abort
 	w.hold(h)
@@ -188,7 +193,28 @@ func (w *Worker) attempt(run schedules.Run) {
 		failpoint.Reach(failpoint.Ending)
 		run, recorded = w.finish(h, o)
 	}
+	traced(run, o, recorded)
 	w.cfg.Observer.Attempted(run, o, time.Since(now), recorded)
+}
+
+// around is what surrounds the code of a step; nil: nothing does.
+func (w *Worker) around(run schedules.Run) func(context.Context, schedules.Step) (context.Context, func(schedules.Step, error)) {
+	if w.cfg.Tracer == nil && w.steps == nil {
+		return nil
+	}
+	return func(ctx context.Context, s schedules.Step) (context.Context, func(schedules.Step, error)) {
+		traced := func(schedules.Step, error) {}
+		if w.cfg.Tracer != nil {
+			ctx, traced = w.cfg.Tracer.Step(ctx, run, s)
+		}
+		began := time.Now()
+		return ctx, func(s schedules.Step, err error) {
+			traced(s, err)
+			if w.steps != nil {
+				w.steps.Stepped(run, s, time.Since(began), err)
+			}
+		}
+	}
 }
 
 // execute calls the workflow's code and waits for its outcome, or until it has to be left behind. lost: the run is not ours any more, nothing is to
@@ -216,6 +242,7 @@ func (w *Worker) execute(h *held) (o schedules.Outcome, lost bool) {
 		out, err = w.cfg.App.Execute(ctx, pyworkflow.Execution{Run: h.run, Steps: steps, Log: w.cfg.Log, Emit: h.emit, Now: h.now,
 			Record:     func(ctx context.Context, s schedules.Step) error { return w.recordStep(ctx, h, s) },
 			LastResult: func(ctx context.Context) (json.RawMessage, bool, error) { return w.lastResult(ctx, h.run) },
+			Around:     w.around(h.run),
 		})
 		if err != nil { // cannot be: the workflow was there a moment ago, and none is ever removed
 			out = schedules.Outcome{Kind: schedules.OutcomeHandedBack}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/pyworkflow-go/pyworkflow/store"
 )
@@ -17,6 +18,19 @@ var ErrTooNew = fmt.Errorf("%w: its run was written by a newer version of the pr
 
 // Handler deals with one message and returns when the slot it took is free again: nil when the message is done with, ErrNotTaken when it is not.
 type Handler func(ctx context.Context, m store.Message) error
+
+type sentKey struct{}
+
+// WithSent is for transports: it gives a Handler the context of a message that was handed over at that time.
+func WithSent(ctx context.Context, at time.Time) context.Context {
+	return context.WithValue(ctx, sentKey{}, at)
+}
+
+// sentAt is when a message was handed over; zero: not known.
+func sentAt(ctx context.Context) time.Time {
+	at, _ := ctx.Value(sentKey{}).(time.Time)
+	return at
+}
 
 // Transport carries messages to workers. It may lose, repeat and reorder them: the store decides what becomes of a run. Implementations are safe for
 // concurrent use.

@@ -44,6 +44,22 @@ type Observer interface {
 	Abandoned(r schedules.Run)
 }
 
+// StepObserver is an Observer that is also told of steps: an Observer that implements it is.
+type StepObserver interface {
+	// Stepped: a step's code was called, as often as its retries allow, and that took so long. err is what Step returns; a result that was recorded
+	// earlier is no call.
+	Stepped(r schedules.Run, s schedules.Step, took time.Duration, err error)
+}
+
+// Tracer gives attempts and steps their contexts. Methods must not block; they are called from many goroutines.
+type Tracer interface {
+	// Attempt is asked for the context of an attempt, derived from ctx. received is when its message reached this worker, by this process's clock; sent is when it was
+	// handed to the transport, by the sender's clock, zero where that is not known. ended is called once when the attempt is over: as Observer.Attempted.
+	Attempt(ctx context.Context, r schedules.Run, sent, received time.Time) (_ context.Context, ended func(r schedules.Run, o schedules.Outcome, recorded bool))
+	// Step is asked for the context of a step's code, derived from ctx, which is that of its attempt. ended is called once when the step is over.
+	Step(ctx context.Context, r schedules.Run, s schedules.Step) (_ context.Context, ended func(s schedules.Step, err error))
+}
+
 // Numbers that are the same for every worker.
 const (
 	DefaultConcurrency  = 10
@@ -80,6 +96,7 @@ type Config struct {
 	Version      string        // of the program, for lists
 	Log          *slog.Logger  // nil: discards
 	Observer     Observer      // nil: nobody is told
+	Tracer       Tracer        // nil: contexts stay as they are
 }
 
 // NewID makes an id for a process: host:pid:random.
@@ -101,6 +118,7 @@ func randomHex(bytes int) string {
 type Worker struct {
 	cfg       Config
 	log       *slog.Logger
+	steps     StepObserver // nil: nobody is told
 	startedAt time.Time
 
 	started atomic.Bool
@@ -154,7 +172,8 @@ func New(cfg Config) (*Worker, error) {
 	if len(cfg.Queues) == 0 && !cfg.Local {
 		cfg.Queues = QueuesOf(cfg.App)
 	}
-	return &Worker{cfg: cfg, log: cfg.Log.With("worker", cfg.ID), startedAt: time.Now().UTC(), slots: make(chan struct{}, cfg.Concurrency),
+	steps, _ := cfg.Observer.(StepObserver)
+	return &Worker{cfg: cfg, steps: steps, log: cfg.Log.With("worker", cfg.ID), startedAt: time.Now().UTC(), slots: make(chan struct{}, cfg.Concurrency),
 		stop: make(chan struct{}), hard: make(chan struct{}), dead: make(chan struct{}), held: make(map[string]*held)}, nil
 }
 

@@ -10,6 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"strconv"
 	"sync"
 	"time"
 
@@ -48,7 +50,9 @@ type Config struct {
 	LeaseGrace time.Duration
 	// SettleTime is how long after a message was dealt with it is checked that asynq has forgotten it. Zero: 10 s.
 	SettleTime time.Duration
-	Log        *slog.Logger // asynq's own log goes there, at level debug; nil discards
+	// Headers, when given, are put on the task of a message, for other tooling's eyes: a W3C traceparent, say. They decide nothing.
+	Headers func(m store.Message) map[string]string
+	Log     *slog.Logger // asynq's own log goes there, at level debug; nil discards
 }
 
 // Transport is a worker.Transport over asynq.
@@ -122,7 +126,16 @@ func (t *Transport) enqueue(ctx context.Context, m store.Message) error {
 	if err != nil {
 		return err
 	}
-	_, err = t.client.EnqueueContext(ctx, asynq.NewTask(taskType, raw), asynq.TaskID(taskID(m)), asynq.Queue(t.queue(m.Queue)),
+	task := asynq.NewTask(taskType, raw)
+	if t.cfg.Headers != nil {
+		headers := maps.Clone(t.cfg.Headers(m))
+		if headers == nil {
+			headers = make(map[string]string)
+		}
+		headers[sentHeader] = strconv.FormatInt(time.Now().UnixMilli(), 10)
+		task = asynq.NewTaskWithHeaders(taskType, raw, headers)
+	}
+	_, err = t.client.EnqueueContext(ctx, task, asynq.TaskID(taskID(m)), asynq.Queue(t.queue(m.Queue)),
 		asynq.MaxRetry(asynqRetries), asynq.Timeout(noLimit))
 	if errors.Is(err, asynq.ErrTaskIDConflict) {
 		return nil
@@ -256,6 +269,9 @@ func (t *Transport) receive(ctx context.Context, id string, task *asynq.Task, ha
 	}
 	if problem != "" {
 		t.cfg.Log.Warn("payload of a message is not ours; its task's id says which run it is for", "run_id", m.RunID, "dispatch", m.Dispatch, "problem", problem)
+	}
+	if at, ok := sentAt(task.Headers()); ok {
+		ctx = worker.WithSent(ctx, at)
 	}
 	err = handle(ctx, m)
 	if err != nil && !errors.Is(err, worker.ErrNotTaken) {

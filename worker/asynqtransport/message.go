@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pyworkflow-go/pyworkflow/store"
 )
@@ -83,4 +84,16 @@ func clip(s string) string {
 		return s[:80] + "…"
 	}
 	return s
+}
+
+// sentHeader is the header of a task that says when it was handed over, in milliseconds since 1970 by the sender's clock.
+const sentHeader = "pyworkflow-sent"
+
+// sentAt reads sentHeader; false: it says nothing, or nothing that could be.
+func sentAt(headers map[string]string) (time.Time, bool) {
+	ms, err := strconv.ParseInt(headers[sentHeader], 10, 64)
+	if err != nil || ms <= 0 || ms > 1<<43 { // some time in 2248
+		return time.Time{}, false
+	}
+	return time.UnixMilli(ms), true
 }

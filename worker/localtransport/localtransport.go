@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/pyworkflow-go/pyworkflow/store"
 	"github.com/pyworkflow-go/pyworkflow/worker"
@@ -33,8 +34,14 @@ type key struct {
 func keyOf(m store.Message) key { return key{m.RunID, m.Dispatch} }
 
 type queue struct {
-	waiting []store.Message
+	waiting []message
 	credit  int
+}
+
+// message is one that waits.
+type message struct {
+	store.Message
+	sent time.Time
 }
 
 // New makes a Transport. Messages may be handed over before Serve is called.
@@ -56,7 +63,7 @@ func (t *Transport) Dispatch(_ context.Context, msgs []store.Message) ([]store.M
 		}
 		t.states[keyOf(m)] = store.MessageQueued
 		q := t.queue(m.Queue)
-		q.waiting = append(q.waiting, m)
+		q.waiting = append(q.waiting, message{m, time.Now()})
 	}
 	t.nudge()
 	return msgs, nil
@@ -111,17 +118,17 @@ func (t *Transport) Serve(ctx context.Context, queues map[string]int, concurrenc
 		handlers.Go(func() {
 			defer func() { <-slots }()
 			// Whether it was taken or not: a message that is not taken belongs to a worker that stops, and no other is in this process.
-			defer t.forget(m)
-			_ = handle(ctx, m)
+			defer t.forget(m.Message)
+			_ = handle(worker.WithSent(ctx, m.sent), m.Message)
 		})
 	}
 }
 
 // take waits for a message of the queues; false when ctx ends first.
-func (t *Transport) take(ctx context.Context, queues map[string]int) (store.Message, bool) {
+func (t *Transport) take(ctx context.Context, queues map[string]int) (message, bool) {
 	for {
 		if ctx.Err() != nil {
-			return store.Message{}, false
+			return message{}, false
 		}
 		if m, ok := t.next(queues); ok {
 			return m, true
@@ -134,7 +141,7 @@ func (t *Transport) take(ctx context.Context, queues map[string]int) (store.Mess
 }
 
 // next takes the first message of the queue whose turn it is: smooth weighted round robin over the queues in which something waits.
-func (t *Transport) next(queues map[string]int) (store.Message, bool) {
+func (t *Transport) next(queues map[string]int) (message, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var best *queue
@@ -155,12 +162,12 @@ func (t *Transport) next(queues map[string]int) (store.Message, bool) {
 		}
 	}
 	if best == nil {
-		return store.Message{}, false
+		return message{}, false
 	}
 	best.credit -= total
 	m := best.waiting[0]
 	best.waiting = best.waiting[1:]
-	t.states[keyOf(m)] = store.MessageActive
+	t.states[keyOf(m.Message)] = store.MessageActive
 	return m, true
 }
 
