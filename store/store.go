@@ -25,6 +25,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/pyworkflow-go/pyworkflow/schedules"
@@ -67,6 +68,7 @@ type Store interface {
 	Registry
 	Retention
 	Audit
+	Views
 
 	// Describe names the store for people, without secrets: "redis localhost:6379/0" or "./workflow_data".
 	Describe() string
@@ -105,7 +107,7 @@ type Schedules interface {
 	// A run of Change.Start that exists already is left as it is. A CancelRequest for a run that has ended or was asked before changes nothing; else it sets
 	// CancelAt (= Change.Now), CancelDeadline, CancelReason, Due (the deadline while running, else Change.Now) and raises the run's revision. Wakes listeners when the next tick or anything due changed.
 	Commit(ctx context.Context, changes ...schedules.Change) []error
-	// ListSchedules lists current incarnations by id, ascending.
+	// ListSchedules lists current incarnations by id, ascending, or in the order the filter names.
 	ListSchedules(ctx context.Context, f ScheduleFilter, p Page) ([]schedules.Schedule, string, error)
 	// ActiveRuns lists ids of active runs, at most limit.
 	ActiveRuns(ctx context.Context, ref schedules.Ref, limit int) ([]string, error)
@@ -136,7 +138,21 @@ type ScheduleFilter struct {
 	Workflow string
 	Status   schedules.Status
 	Origin   string
+	Overlap  schedules.OverlapPolicy
+	Search   string // part of the id, in small or capital letters
+	Sort     string // the order: SortID or SortNext; empty: SortID
 }
+
+// Named reports whether an id has what is searched for in it.
+func (f *ScheduleFilter) Named(id string) bool {
+	return f.Search == "" || strings.Contains(strings.ToLower(id), strings.ToLower(f.Search))
+}
+
+// The orders of ListSchedules.
+const (
+	SortID   = "id"
+	SortNext = "next" // the soonest next tick first; only schedules that have one: active ones. Those of one instant stand in any order
+)
 
 // FateFilter narrows ListFates; zero fields do not.
 type FateFilter struct {

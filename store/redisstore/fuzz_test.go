@@ -93,12 +93,12 @@ func FuzzMembers(f *testing.F) {
 				t.Fatalf("%q is %+v, then %+v", member, m, again)
 			}
 		}
-		e, from, err := parseCreationCursor(cursor)
+		e, from, err := parseScoreCursor(cursor)
 		if bad := (*schedules.FieldError)(nil); err != nil && (!errors.As(err, &bad) || bad.Field != "cursor" || strings.Contains(err.Error(), "\n")) {
 			t.Fatalf("%q: %v", cursor, err)
 		}
 		if err == nil && from {
-			if again, _, err := parseCreationCursor(creationCursor(e)); err != nil || again != e {
+			if again, _, err := parseScoreCursor(scoreCursor(e)); err != nil || again != e {
 				t.Fatalf("%q is %+v, then %+v", cursor, e, again)
 			}
 		}

@@ -24,8 +24,8 @@ func (s *Store) inspectRecords(ctx context.Context, limit int) store.Finding {
 		return store.Finding{Check: "records", Status: store.FindingSkipped, Message: "records were not looked at", Remedy: "ask for some"}
 	}
 	byID := &merged{before: func(a, b entry) bool { return a.id < b.id }, fetch: s.fetchByID}
-	runs := &merged{before: newestFirst, fetch: s.fetchByCreation(time.Time{})}
-	backfills := &merged{before: newestFirst, fetch: s.fetchByCreation(time.Time{})}
+	runs := &merged{before: newestFirst, fetch: s.fetchByScore(false, time.Time{})}
+	backfills := &merged{before: newestFirst, fetch: s.fetchByScore(false, time.Time{})}
 	for _, prefix := range s.keys.shard {
 		for _, status := range []schedules.Status{schedules.StatusActive, schedules.StatusPaused, schedules.StatusFinished} {
 			byID.sources = append(byID.sources, &source{key: prefix + "list:" + string(status)})

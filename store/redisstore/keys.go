@@ -20,9 +20,11 @@ const shards = 16
 //	s:…:active                   zset     its active runs; score 0, or the deadline of the cancel request in ms, and .5 more of a backfill
 //	s:…:wait:r, s:…:wait:m       list     its waiting regular and manual ticks
 //	s:…:fates                    zset     its history by nominal time: "<tick key> <JSON>"
+//	s:…:keys                     hash     of triggers with an idempotency key: the tick's nonce → its nominal time
 //	ticks                        zset     <id>@<incarnation> by the time its next tick is due
 //	timers                       zset     s<id>@<incarnation> and r<run id> by the time somebody has to look
 //	leases                       zset     running runs by the end of their lease
+//	missed                       zset     "<id>@<incarnation> <nominal ms> <reason>" of missed ticks by the time of the decision: the latest 1,000 of a day
 //	outbox                       zset     "<run id> <dispatch> <queue>" by the time it was written
 //	r:<run id>                   hash     fix, in, mut, lease, result, error: a run
 //	r:…:steps                    hash     step key → "<place> <JSON>"

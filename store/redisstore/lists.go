@@ -13,8 +13,12 @@ import (
 	"github.com/pyworkflow-go/pyworkflow/store"
 )
 
-// lookedAt bounds how many records one call of a list reads to find those that pass its filter.
-const lookedAt = 1000
+const (
+	// lookedAt bounds how many records one call of a list reads to find those that pass its filter.
+	lookedAt = 1000
+	// searchedAt bounds how many ids one call looks at to find those that are searched for, searchBatch how many it reads at a time.
+	searchedAt, searchBatch = 20_000, 4000
+)
 
 func limitOf(p store.Page) int {
 	if p.Limit <= 0 {
@@ -146,8 +150,95 @@ func page[T any](ctx context.Context, m *merged, limit int, read func(context.Co
 	return items, last, !end, err
 }
 
-// ListSchedules lists current incarnations by id.
+// search is page for entries that are searched for by their id, which costs no reading of records: those that do not pass are not read.
+func search[T any](ctx context.Context, m *merged, limit int, wanted func(entry) bool, read func(context.Context, []entry) ([]T, error), passes func(*T) bool) (items []T, last entry, more bool, err error) {
+	records := 0
+	for looked := 0; looked < searchedAt; {
+		entries, err := m.take(ctx, searchBatch)
+		if err != nil {
+			return nil, last, false, err
+		}
+		if len(entries) == 0 {
+			return items, last, false, nil
+		}
+		looked += len(entries)
+		for len(entries) > 0 {
+			if len(items) >= limit || records >= lookedAt {
+				return items, last, true, nil
+			}
+			var found []entry
+			n := 0
+			for n < len(entries) && len(found) < limit-len(items) {
+				if wanted(entries[n]) {
+					found = append(found, entries[n])
+				}
+				n++
+			}
+			if len(found) > 0 {
+				got, err := read(ctx, found)
+				if err != nil {
+					return nil, last, false, err
+				}
+				for i := range got {
+					if passes(&got[i]) {
+						items = append(items, got[i])
+					}
+				}
+				records += len(found)
+			}
+			last, entries = entries[n-1], entries[n:]
+		}
+	}
+	end, err := m.ended(ctx)
+	return items, last, !end, err
+}
+
+// ListSchedules lists current incarnations by id, or by their next tick.
 func (s *Store) ListSchedules(ctx context.Context, f store.ScheduleFilter, p store.Page) ([]schedules.Schedule, string, error) {
+	m, err := s.listOf(f, p)
+	switch {
+	case err != nil:
+		return nil, "", s.wrap(err, "list schedules")
+	case f.Sort == store.SortNext && f.Status != "" && f.Status != schedules.StatusActive:
+		return nil, "", nil
+	}
+	read, passes := s.readCurrent, func(sch *schedules.Schedule) bool {
+		return (f.Status != "" || sch.Status != schedules.StatusDeleted) && (f.Status == "" || sch.Status == f.Status) &&
+			(f.Workflow == "" || sch.Workflow == f.Workflow) && (f.Origin == "" || sch.Origin == f.Origin) && (f.Overlap == "" || sch.Overlap == f.Overlap)
+	}
+	if f.Sort == store.SortNext {
+		read = s.readRefs
+	}
+	var items []schedules.Schedule
+	var last entry
+	var more bool
+	if f.Search == "" {
+		items, last, more, err = page(ctx, m, limitOf(p), read, passes)
+	} else {
+		items, last, more, err = search(ctx, m, limitOf(p), func(e entry) bool { return f.Named(parseRef(e.id).ID) }, read, passes)
+	}
+	switch {
+	case err != nil:
+		return nil, "", s.wrap(err, "list schedules")
+	case !more:
+		return items, "", nil
+	case f.Sort == store.SortNext:
+		return items, scoreCursor(last), nil
+	default:
+		return items, last.id, nil
+	}
+}
+
+// listOf is the list that a filter is best served by.
+func (s *Store) listOf(f store.ScheduleFilter, p store.Page) (*merged, error) {
+	if f.Sort == store.SortNext {
+		m := &merged{before: soonestFirst, fetch: s.fetchByScore(true, time.Time{})}
+		start, from, err := parseScoreCursor(p.Cursor)
+		for _, prefix := range s.keys.shard {
+			m.sources = append(m.sources, &source{key: prefix + "ticks", last: start, from: from})
+		}
+		return m, err
+	}
 	var names []string
 	switch {
 	case f.Status != "":
@@ -165,17 +256,7 @@ func (s *Store) ListSchedules(ctx context.Context, f store.ScheduleFilter, p sto
 			m.sources = append(m.sources, &source{key: prefix + name, last: entry{id: p.Cursor}, from: p.Cursor != ""})
 		}
 	}
-	items, last, more, err := page(ctx, m, limitOf(p), s.readSchedules, func(sch *schedules.Schedule) bool {
-		return (f.Status != "" || sch.Status != schedules.StatusDeleted) && (f.Status == "" || sch.Status == f.Status) &&
-			(f.Workflow == "" || sch.Workflow == f.Workflow) && (f.Origin == "" || sch.Origin == f.Origin)
-	})
-	if err != nil {
-		return nil, "", s.wrap(err, "list schedules")
-	}
-	if !more {
-		return items, "", nil
-	}
-	return items, last.id, nil
+	return m, nil
 }
 
 // fetchByID reads on in sorted sets whose scores are alike.
@@ -202,21 +283,48 @@ func (s *Store) fetchByID(ctx context.Context, from []*source, n int) ([][]entry
 	return got, nil
 }
 
-// readSchedules reads the current incarnations under ids.
-func (s *Store) readSchedules(ctx context.Context, entries []entry) ([]schedules.Schedule, error) {
-	incs := make([]*redis.StringCmd, len(entries))
+// readCurrent reads the current incarnations under ids.
+func (s *Store) readCurrent(ctx context.Context, entries []entry) ([]schedules.Schedule, error) {
+	refs, err := s.current(ctx, idsOf(entries))
+	if err != nil {
+		return nil, err
+	}
+	return s.readSchedules(ctx, refs)
+}
+
+// readRefs reads incarnations by entries that name them.
+func (s *Store) readRefs(ctx context.Context, entries []entry) ([]schedules.Schedule, error) {
+	refs := make([]schedules.Ref, len(entries))
+	for i, e := range entries {
+		refs[i] = parseRef(e.id)
+	}
+	return s.readSchedules(ctx, refs)
+}
+
+// current gives the current incarnation under each id, without one where the id was never used.
+func (s *Store) current(ctx context.Context, ids []string) ([]schedules.Ref, error) {
+	incs := make([]*redis.StringCmd, len(ids))
 	err := s.pipe(ctx, func(p redis.Pipeliner) {
-		for i, e := range entries {
-			incs[i] = p.HGet(ctx, s.keys.of(schedules.Ref{ID: e.id}, "ids"), e.id)
+		for i, id := range ids {
+			incs[i] = p.HGet(ctx, s.keys.of(schedules.Ref{ID: id}, "ids"), id)
 		}
 	})
 	if err != nil {
 		return nil, err
 	}
-	cmds := make([]*redis.SliceCmd, len(entries))
-	err = s.pipe(ctx, func(p redis.Pipeliner) {
-		for i, e := range entries {
-			cmds[i] = p.HMGet(ctx, s.keys.schedule(schedules.Ref{ID: e.id, Incarnation: incs[i].Val()}), "head", "rec", "hot", "tally")
+	refs := make([]schedules.Ref, len(ids))
+	for i, id := range ids {
+		refs[i] = schedules.Ref{ID: id, Incarnation: incs[i].Val()}
+	}
+	return refs, nil
+}
+
+// readSchedules reads those incarnations that exist.
+func (s *Store) readSchedules(ctx context.Context, refs []schedules.Ref) ([]schedules.Schedule, error) {
+	cmds := make([]*redis.SliceCmd, len(refs))
+	err := s.pipe(ctx, func(p redis.Pipeliner) {
+		for i, ref := range refs {
+			cmds[i] = p.HMGet(ctx, s.keys.schedule(ref), "head", "rec", "hot", "tally")
 		}
 	})
 	if err != nil {
@@ -230,11 +338,11 @@ func (s *Store) readSchedules(ctx context.Context, entries []entry) ([]schedules
 		}
 		sch, err := decodeSchedule(row[0], row[1], row[2], row[3])
 		if errors.Is(err, store.ErrUnreadable) {
-			s.log.WarnContext(ctx, "a list leaves out a schedule whose record cannot be read", "schedule_id", entries[i].id, "error", err)
+			s.log.WarnContext(ctx, "a list leaves out a schedule whose record cannot be read", "schedule_id", refs[i].ID, "error", err)
 			continue
 		}
 		if err != nil {
-			return nil, s.wrap(err, "read schedule %s", entries[i].id)
+			return nil, s.wrap(err, "read schedule %s", refs[i].ID)
 		}
 		found = append(found, sch)
 	}
@@ -244,8 +352,15 @@ func (s *Store) readSchedules(ctx context.Context, entries []entry) ([]schedules
 // newestFirst is the order of lists by creation.
 func newestFirst(a, b entry) bool { return a.score > b.score || a.score == b.score && a.id > b.id }
 
-// fetchByCreation reads on in sorted sets by creation.
-func (s *Store) fetchByCreation(since time.Time) func(context.Context, []*source, int) ([][]entry, error) {
+// soonestFirst is the order of lists by what is next.
+func soonestFirst(a, b entry) bool { return a.score < b.score || a.score == b.score && a.id < b.id }
+
+// fetchByScore reads on in sorted sets, upwards or from the highest score down to that of a time.
+func (s *Store) fetchByScore(up bool, since time.Time) func(context.Context, []*source, int) ([][]entry, error) {
+	way := ""
+	if up {
+		way = "1"
+	}
 	return func(ctx context.Context, from []*source, n int) ([][]entry, error) {
 		calls := make([]call, len(from))
 		for i, src := range from {
@@ -253,7 +368,7 @@ func (s *Store) fetchByCreation(since time.Time) func(context.Context, []*source
 			if src.from {
 				score, id = strconv.FormatInt(src.last.score, 10), src.last.id
 			}
-			calls[i] = call{&pageScript, []string{src.key}, []any{score, id, n}}
+			calls[i] = call{&pageScript, []string{src.key}, []any{score, id, n, way}}
 		}
 		replies := s.do(ctx, calls...)
 		got := make([][]entry, len(from))
@@ -267,7 +382,7 @@ func (s *Store) fetchByCreation(since time.Time) func(context.Context, []*source
 				if err != nil {
 					return nil, err
 				}
-				if !since.IsZero() && score < since.UnixMilli() {
+				if !up && !since.IsZero() && score < since.UnixMilli() {
 					break
 				}
 				got[i] = append(got[i], entry{id: list[j], score: score})
@@ -277,10 +392,10 @@ func (s *Store) fetchByCreation(since time.Time) func(context.Context, []*source
 	}
 }
 
-// creationCursor names a place in a list by creation: "<ms>:<id>".
-func creationCursor(e entry) string { return strconv.FormatInt(e.score, 10) + ":" + e.id }
+// scoreCursor names a place in a list by a time: "<ms>:<member>".
+func scoreCursor(e entry) string { return strconv.FormatInt(e.score, 10) + ":" + e.id }
 
-func parseCreationCursor(c string) (e entry, from bool, err error) {
+func parseScoreCursor(c string) (e entry, from bool, err error) {
 	if c == "" {
 		return e, false, nil
 	}
@@ -302,11 +417,11 @@ func idsOf(entries []entry) []string {
 
 // ListRuns lists runs by creation, newest first.
 func (s *Store) ListRuns(ctx context.Context, f store.RunFilter, p store.Page) ([]schedules.Run, string, error) {
-	start, from, err := parseCreationCursor(p.Cursor)
+	start, from, err := parseScoreCursor(p.Cursor)
 	if err != nil {
 		return nil, "", s.wrap(err, "list runs")
 	}
-	m := &merged{before: newestFirst, fetch: s.fetchByCreation(f.Since)}
+	m := &merged{before: newestFirst, fetch: s.fetchByScore(false, f.Since)}
 	add := func(prefix, name string) {
 		m.sources = append(m.sources, &source{key: prefix + name, last: start, from: from})
 	}
@@ -342,16 +457,16 @@ func (s *Store) ListRuns(ctx context.Context, f store.RunFilter, p store.Page) (
 	if !more {
 		return items, "", nil
 	}
-	return items, creationCursor(last), nil
+	return items, scoreCursor(last), nil
 }
 
 // ListBackfills lists backfills, newest first.
 func (s *Store) ListBackfills(ctx context.Context, scheduleID string, p store.Page) ([]schedules.Backfill, string, error) {
-	start, from, err := parseCreationCursor(p.Cursor)
+	start, from, err := parseScoreCursor(p.Cursor)
 	if err != nil {
 		return nil, "", s.wrap(err, "list backfills")
 	}
-	m := &merged{before: newestFirst, fetch: s.fetchByCreation(time.Time{})}
+	m := &merged{before: newestFirst, fetch: s.fetchByScore(false, time.Time{})}
 	if scheduleID != "" {
 		m.sources = []*source{{key: s.keys.of(schedules.Ref{ID: scheduleID}, "backfills:s:"+scheduleID), last: start, from: from}}
 	} else {
@@ -369,7 +484,7 @@ func (s *Store) ListBackfills(ctx context.Context, scheduleID string, p store.Pa
 	if !more {
 		return items, "", nil
 	}
-	return items, creationCursor(last), nil
+	return items, scoreCursor(last), nil
 }
 
 // ListFates lists the history, newest nominal time first. A cursor is "<nominal ms>:<n>": go on after n rows of that time.

@@ -228,31 +228,11 @@ func (s *Store) Steps(ctx context.Context, id string) ([]schedules.Step, error) 
 	if err := s.pipe(ctx, func(p redis.Pipeliner) { cmd = p.HGetAll(ctx, s.keys.run(shard, id)+":steps") }); err != nil {
 		return nil, s.wrap(err, "read steps of run %s", id)
 	}
-	type placed struct {
-		place int
-		step  schedules.Step
+	steps, err := decodeSteps(cmd.Val())
+	if err != nil {
+		err = s.wrap(err, "read steps of run %s", id)
 	}
-	var all []placed
-	var bad error
-	for key, value := range cmd.Val() {
-		place, text, _ := strings.Cut(value, " ")
-		n, err := strconv.Atoi(place)
-		var step schedules.Step
-		if err == nil {
-			err = json.Unmarshal([]byte(text), &step)
-		}
-		if err != nil {
-			bad = s.wrap(unreadable("step "+key, err), "read steps of run %s", id)
-			continue
-		}
-		all = append(all, placed{n, step})
-	}
-	slices.SortFunc(all, func(a, b placed) int { return a.place - b.place })
-	steps := make([]schedules.Step, len(all))
-	for i, p := range all {
-		steps[i] = p.step
-	}
-	return steps, bad
+	return steps, err
 }
 
 // AppendEvents adds to a run's log.

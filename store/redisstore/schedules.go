@@ -167,6 +167,7 @@ func commitArgs(c *schedules.Change) ([]any, error) {
 	for _, r := range c.Cancel {
 		args = append(args, r.RunID, r.Reason, ms(r.Deadline))
 	}
+	var missed []any
 	args = append(args, len(c.Fates))
 	for i := range c.Fates {
 		b, err := encodeFate(c.Fates[i])
@@ -174,7 +175,11 @@ func commitArgs(c *schedules.Change) ([]any, error) {
 			return nil, err
 		}
 		args = append(args, num(c.Fates[i].Tick.Nominal), c.Fates[i].Tick.Key(), b)
+		if c.Fates[i].Fate == schedules.FateMissed {
+			missed = append(missed, missedMember(sch.Ref(), &c.Fates[i]))
+		}
 	}
+	args = append(append(args, store.MissedMost, len(missed)), missed...)
 	for _, l := range []struct {
 		pop  int
 		push []schedules.WaitingTick

@@ -31,7 +31,7 @@ func (s *Store) Trim(ctx context.Context, shard int, l store.Limits) (bool, erro
 
 func (s *Store) trim(ctx context.Context, shard int, l store.Limits) (more bool, err error) {
 	prefix := s.keys.shard[shard]
-	rest := s.one(ctx, &trimRestScript, prefix+"backfills", l.FreeRunAge.Milliseconds(), l.FateAge.Milliseconds(), trimRemove, trimLook)
+	rest := s.one(ctx, &trimRestScript, prefix+"backfills", l.FreeRunAge.Milliseconds(), l.FateAge.Milliseconds(), trimRemove, trimLook, store.MissedFor.Milliseconds())
 	if rest.err != nil {
 		return false, rest.err
 	}

@@ -13,40 +13,36 @@ import (
 // Every list walks one index, chosen by the narrowest filter, looks at scanLimit entries at most, tests the other filters on them, and
 // reads whole only what it gives. The cursor names the last entry looked at.
 
-// ListSchedules lists current incarnations by id.
+// ListSchedules lists current incarnations by id, or by their next tick.
 func (s *Store) ListSchedules(ctx context.Context, f store.ScheduleFilter, p store.Page) ([]schedules.Schedule, string, error) {
-	where, args := "", []any{s.ns, p.Cursor}
-	switch {
-	case f.Origin != "":
-		where, args = ` AND origin = ? AND origin <> ''`, append(args, f.Origin)
-	case f.Workflow != "":
-		where, args = ` AND workflow = ?`, append(args, f.Workflow)
-	case f.Status != "":
-		where, args = ` AND status = ?`, append(args, string(f.Status))
+	q, args, err := s.scheduleQuery(f, p.Cursor)
+	if err != nil {
+		return nil, "", wrap(err, "list", "schedules", "")
 	}
-	args = append(args, scanLimit+1)
 	limit := pageLimit(p)
 	var list []schedules.Schedule
 	var next string
-	err := s.view(ctx, func(c *conn) error {
+	err = s.view(ctx, func(c *conn) error {
 		list, next = nil, ""
 		var sids []int64
-		var sid int64
-		var id, last, workflow, status, origin string
+		var at position
+		var id, last, workflow, status, origin, overlap string
 		n := 0
-		err := c.each([]any{&sid, &id, &workflow, &status, &origin}, func() (bool, error) {
+		err := c.each([]any{&at.row, &at.at, &id, &workflow, &status, &origin, &overlap}, func() (bool, error) {
 			if len(sids) == limit || n == scanLimit {
 				next = last
 				return false, nil
 			}
 			n++
-			last = id
-			if (f.Workflow == "" || workflow == f.Workflow) && (f.Origin == "" || origin == f.Origin) &&
-				(f.Status == "" && status != string(schedules.StatusDeleted) || status == string(f.Status)) {
-				sids = append(sids, sid)
+			if last = id; f.Sort == store.SortNext {
+				last = at.cursor()
+			}
+			if (f.Workflow == "" || workflow == f.Workflow) && (f.Origin == "" || origin == f.Origin) && (f.Overlap == "" || overlap == string(f.Overlap)) &&
+				(f.Status == "" && status != string(schedules.StatusDeleted) || status == string(f.Status)) && f.Named(id) {
+				sids = append(sids, at.row)
 			}
 			return true, nil
-		}, `SELECT sid, id, workflow, status, origin FROM schedules WHERE ns = ? AND current = 1 AND id > ?`+where+` ORDER BY id LIMIT ?`, args...)
+		}, q, append(args, scanLimit+1)...)
 		if err != nil {
 			return err
 		}
@@ -65,6 +61,35 @@ func (s *Store) ListSchedules(ctx context.Context, f store.ScheduleFilter, p sto
 		return nil
 	})
 	return list, next, wrap(err, "list", "schedules", "")
+}
+
+// scheduleQuery walks the index that serves a filter best, from after a cursor.
+func (s *Store) scheduleQuery(f store.ScheduleFilter, cursor string) (string, []any, error) {
+	overlap := `''`
+	if f.Overlap != "" { // of a damaged record: none
+		overlap = `CASE WHEN json_valid(s.record) THEN coalesce(s.record ->> '$.overlap', '') ELSE '' END`
+	}
+	if f.Sort == store.SortNext {
+		from := position{at: -1 << 62}
+		if cursor != "" {
+			var err error
+			if from, err = parsePosition(cursor); err != nil {
+				return "", nil, err
+			}
+		}
+		return `SELECT s.sid, p.tick, s.id, s.workflow, s.status, s.origin, ` + overlap + ` FROM progress p JOIN schedules s USING(sid)
+			WHERE p.ns = ? AND p.tick IS NOT NULL AND (p.tick, p.sid) > (?, ?) ORDER BY p.tick, p.sid LIMIT ?`, []any{s.ns, from.at, from.row}, nil
+	}
+	where, args := "", []any{s.ns, cursor}
+	switch {
+	case f.Origin != "":
+		where, args = ` AND origin = ? AND origin <> ''`, append(args, f.Origin)
+	case f.Workflow != "":
+		where, args = ` AND workflow = ?`, append(args, f.Workflow)
+	case f.Status != "":
+		where, args = ` AND status = ?`, append(args, string(f.Status))
+	}
+	return `SELECT s.sid, 0, s.id, s.workflow, s.status, s.origin, ` + overlap + ` FROM schedules s WHERE ns = ? AND current = 1 AND id > ?` + where + ` ORDER BY id LIMIT ?`, args, nil
 }
 
 // ListRuns lists runs, newest first.

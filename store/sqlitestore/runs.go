@@ -273,24 +273,30 @@ func (s *Store) RecordStep(ctx context.Context, id string, dispatch int, step sc
 func (s *Store) Steps(ctx context.Context, id string) ([]schedules.Step, error) {
 	var list []schedules.Step
 	var bad error
-	err := s.view(ctx, func(c *conn) error {
-		list, bad = nil, nil
-		var pos int64
-		var body []byte
-		return c.each([]any{&pos, &body}, func() (bool, error) {
-			var st schedules.Step
-			if err := json.Unmarshal(body, &st); err != nil {
-				bad = unreadable("steps", pos, err)
-			} else {
-				list = append(list, st)
-			}
-			return true, nil
-		}, `SELECT s.pos, s.body FROM runs r JOIN steps s USING(rid) WHERE r.ns = ? AND r.id = ? ORDER BY s.pos`, s.ns, id)
+	err := s.view(ctx, func(c *conn) (err error) {
+		list, bad, err = s.steps(c, id)
+		return err
 	})
 	if err == nil {
 		err = bad
 	}
 	return list, wrap(err, "list", "steps of run", id)
+}
+
+// steps reads those steps of a run that can be read; bad names one of the others.
+func (s *Store) steps(c *conn, id string) (list []schedules.Step, bad, err error) {
+	var pos int64
+	var body []byte
+	err = c.each([]any{&pos, &body}, func() (bool, error) {
+		var st schedules.Step
+		if err := json.Unmarshal(body, &st); err != nil {
+			bad = unreadable("steps", pos, err)
+		} else {
+			list = append(list, st)
+		}
+		return true, nil
+	}, `SELECT s.pos, s.body FROM runs r JOIN steps s USING(rid) WHERE r.ns = ? AND r.id = ? ORDER BY s.pos`, s.ns, id)
+	return list, bad, err
 }
 
 // keepEvents is how many events of a run are kept.

@@ -180,6 +180,9 @@ func (s *Store) connect(ctx context.Context, dsn string) error {
 			if err := c.migrate(); err != nil {
 				return err
 			}
+			if err := c.script(indexes); err != nil {
+				return err
+			}
 			if _, err := c.exec(`INSERT INTO namespaces(name) VALUES(?) ON CONFLICT DO NOTHING`, s.cfg.Namespace); err != nil {
 				return err
 			}

@@ -4,6 +4,7 @@
 --          id, incarnation, status, workflow, format, rec, hot, tally, next tick due or '', timer due or '',
 --          n cancels:   run id, reason, deadline or ''
 --          n fates:     nominal, key, JSON
+--          how many missed ticks the shard keeps, n missed: member
 --          popped regular, n pushed: JSON; popped manual, n pushed: JSON
 --          n runs:      id, created, due or '', lease or '', score in the active set, outbox member or '', workflow, n fields, fields…
 --          n backfills: id, created, row, tally
@@ -87,7 +88,14 @@ for _ = 1, tonumber(arg()) do
     if string.sub(m, 1, #key) == key then redis.call('ZREM', fates, m) end
   end
   redis.call('ZADD', fates, nominal, key .. json)
+  local nonce = string.match(key, '^m%d+%-(key%-%x+) $') -- of an idempotency key
+  if nonce then redis.call('HSET', row .. ':keys', nonce, nominal) end
 end
+
+-- The latest missed ticks of the shard.
+local missed_most, missed = tonumber(arg()), tonumber(arg())
+for _ = 1, missed do redis.call('ZADD', P .. 'missed', at, arg()) end
+if missed > 0 then redis.call('ZREMRANGEBYRANK', P .. 'missed', 0, -missed_most - 1) end
 
 -- What waits.
 for _, list in ipairs({ row .. ':wait:r', row .. ':wait:m' }) do

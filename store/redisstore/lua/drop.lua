@@ -12,7 +12,7 @@ local v, rev, status = schedule(head)
 if v > READS then return { 'format', now, v } end
 if rev ~= expect or status ~= 'deleted' then return { 'conflict', now } end
 local ref = id .. '@' .. inc
-redis.call('UNLINK', row, row .. ':active', row .. ':wait:r', row .. ':wait:m', row .. ':fates')
+redis.call('UNLINK', row, row .. ':active', row .. ':wait:r', row .. ':wait:m', row .. ':fates', row .. ':keys')
 redis.call('ZREM', P .. 'ticks', ref)
 redis.call('ZREM', P .. 'timers', 's' .. ref)
 redis.call('ZREM', P .. 'old', ref)

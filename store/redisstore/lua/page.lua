@@ -1,24 +1,30 @@
--- page.lua reads part of a list that is sorted by creation, newest first, members of one instant by id, descending.
+-- page.lua reads part of a sorted set: the highest scores first and members of one score in descending order, or, upwards, the other way round.
 -- KEYS[1]  a sorted set
--- ARGV     now (unused), score and member after which to go on ('' and '': from the start), limit
+-- ARGV     now (unused), score and member after which to go on ('' and '': from the start), limit, 1: upwards
 -- Returns  ok, now, members and scores in turn
 local key = KEYS[1]
 local now = clock(arg())
-local score, member, limit = arg(), arg(), tonumber(arg())
+local score, member, limit, up = arg(), arg(), tonumber(arg()), arg() == '1'
+local function range(first, last) return redis.call(up and 'ZRANGE' or 'ZREVRANGE', key, first, last, 'WITHSCORES') end
+-- passed reports whether an entry comes no later than where to go on from.
+local function passed(e)
+  local s, at = tonumber(e[2]), tonumber(score)
+  if s == at then return up and e[1] <= member or not up and e[1] >= member end
+  return up and s < at or not up and s > at
+end
 local from = 0
 if score ~= '' then
   if redis.call('ZSCORE', key, member) == score then
-    from = redis.call('ZREVRANK', key, member) + 1
+    local rank = redis.call('ZREVRANK', key, member)
+    from = up and redis.call('ZCARD', key) - rank or rank + 1
   else
     -- The entry is gone or lies in another shard: look its place up.
     local low, high = 0, redis.call('ZCARD', key)
     while low < high do
       local mid = math.floor((low + high) / 2)
-      local e = redis.call('ZREVRANGE', key, mid, mid, 'WITHSCORES')
-      local s = tonumber(e[2])
-      if s > tonumber(score) or (s == tonumber(score) and e[1] >= member) then low = mid + 1 else high = mid end
+      if passed(range(mid, mid)) then low = mid + 1 else high = mid end
     end
     from = low
   end
 end
-return { 'ok', now, redis.call('ZREVRANGE', key, from, from + limit - 1, 'WITHSCORES') }
+return { 'ok', now, range(from, from + limit - 1) }

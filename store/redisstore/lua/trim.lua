@@ -39,6 +39,8 @@ for i = 1, #entries, 2 do
       break
     end
     redis.call('ZREM', fates, entries[i])
+    local nonce = string.match(entries[i], '^m%d+%-(key%-%x+) ')
+    if nonce then redis.call('HDEL', row .. ':keys', nonce) end
     gone, from = gone + 1, nominal + 1
   end
 end

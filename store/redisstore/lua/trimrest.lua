@@ -1,10 +1,11 @@
--- trimrest.lua removes old runs without a schedule, and old ended backfills, of one shard.
+-- trimrest.lua removes old runs without a schedule, old ended backfills, and old entries of the list of missed ticks, of one shard.
 -- KEYS[1]  backfills
--- ARGV     now (ms or ''), age of runs in ms, age of backfills in ms, how many to remove, how many to look at
+-- ARGV     now (ms or ''), age of runs in ms, age of backfills in ms, how many to remove, how many to look at, age of missed ticks in ms
 -- Returns  ok, now, 1 if there is more to remove now
 local P = prefix(KEYS[1])
 local now = clock(arg())
 local run_age, backfill_age, most, look = tonumber(arg()), tonumber(arg()), tonumber(arg()), tonumber(arg())
+redis.call('ZREMRANGEBYSCORE', P .. 'missed', '-inf', '(' .. int(now - tonumber(arg())))
 local more = trim_runs(P, 'runs:free', now - run_age, math.huge, 0, nil, nil, most, look)
 local gone = 0
 for _, bf in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', int(now - backfill_age), 'LIMIT', 0, look)) do

@@ -74,7 +74,7 @@ func (j *judge) scheduleKey(k ourKey) {
 		for _, m := range j.stock.sets[k.key] {
 			j.left("run %v is in the active set of schedule %s at rest", m.Member, ref)
 		}
-	case what != "fates" && what != "wait:r" && what != "wait:m":
+	case what != "fates" && what != "keys" && what != "wait:r" && what != "wait:m":
 		j.left("key %s is none that there should be", k.key)
 	}
 }
@@ -131,6 +131,10 @@ func (j *judge) entry(k ourKey, m member) {
 	case "leases":
 		if r := j.stock.runs[id]; r == nil || r.Mut.Status.Ended() {
 			gone("a run that has ended or is not there")
+		}
+	case "missed":
+		if ref, _, _ := strings.Cut(id, " "); j.stock.schedules[ref] == nil {
+			gone("a tick of a schedule that is not there")
 		}
 	case "outbox":
 		gone("a message that was never sent")

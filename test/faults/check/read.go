@@ -247,7 +247,7 @@ func part(name string) (owner, what string) {
 // isIndex tells the sorted sets whose members are ids of other records.
 func isIndex(name string) bool {
 	switch name {
-	case "old", "ticks", "timers", "leases", "outbox", "runs", "backfills":
+	case "old", "ticks", "timers", "leases", "missed", "outbox", "runs", "backfills":
 		return true
 	}
 	return strings.HasPrefix(name, "list:") || strings.HasPrefix(name, "runs:") || strings.HasPrefix(name, "backfills:")
