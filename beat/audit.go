@@ -124,12 +124,18 @@ func (b *beatless) look(ctx context.Context) error {
 			due = nil
 		}
 	}
-	b.core.overdue.Add(int64(len(b.tardy.sieve(due))))
+	fresh := b.tardy.sieve(due)
+	b.core.overdue.Add(int64(len(fresh)))
+	if b.cfg.Observer != nil {
+		for _, e := range fresh {
+			b.cfg.Observer.Overdue(Overdue{Ref: e.ref, Due: e.due, At: now, Err: ErrNoBeat})
+		}
+	}
 	if len(due) == 0 || time.Since(b.told) < noBeatWarn {
 		return nil
 	}
 	b.told = time.Now()
-	b.cfg.Log.Warn("no beat is running and schedules are overdue: start \"pyworkflow scheduler run\" or \"pyworkflow worker run --beat\"",
+	b.cfg.Log.Warn("schedules are overdue: "+ErrNoBeat.Error(),
 		"overdue", len(due), "schedule_id", due[0].ref.ID, "due", due[0].due, "late", now.Sub(due[0].due).Round(time.Millisecond).String())
 	return nil
 }

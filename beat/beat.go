@@ -59,9 +59,31 @@ type Config struct {
 	// Process is how the beat announces itself; ID, Beat, Shards and what is empty of Host, PID and StartedAt are filled in. Nil: it
 	// is not announced here, because the caller announces a process of its own with Stats.Shards.
 	Process *store.Process
-	Log     *slog.Logger // nil: discards
-	Quiet   bool         // another part of the process, a Keeper, logs that the store is lost and back
+	// Observer is told of overdue schedules that this beat has decided, or, holding their shard, cannot. Nil: nobody.
+	Observer Observer
+	Log      *slog.Logger // nil: discards
+	Quiet    bool         // another part of the process, a Keeper, logs that the store is lost and back
 }
+
+// Observer is told of what the watchdog finds.
+type Observer interface {
+	// Overdue is told once of a schedule, until it has been in good order again: by the beat that decided it, else by the one that should have, else, while no
+	// beat lives, by the keeper of its shard. It must not block.
+	Overdue(o Overdue)
+}
+
+// Overdue is a schedule that was due for longer than the bound.
+type Overdue struct {
+	Ref      schedules.Ref
+	Workflow string    // empty: not known
+	Due      time.Time // when it was due, by the store's clock
+	At       time.Time // when it was found, by the same clock
+	Cause    string    // in words, as far as it is known; empty: it is not
+	Err      error     // why it is still overdue; nil: it has been decided
+}
+
+// ErrNoBeat is the Err of a schedule that is overdue because no beat lives.
+var ErrNoBeat = errors.New("no beat is running: start \"pyworkflow scheduler run\" or \"pyworkflow worker run --beat\"")
 
 // Beat decides the regular ticks of the shards it holds at their time. It is safe for concurrent use.
 type Beat struct {

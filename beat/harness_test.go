@@ -44,6 +44,7 @@ type parts struct {
 	poll                 time.Duration
 	takes                time.Duration
 	looker               Looker
+	observer             Observer
 }
 
 func startProcess(t *testing.T, id string, st store.Store, p parts) *process {
@@ -71,7 +72,7 @@ func startProcess(t *testing.T, id string, st store.Store, p parts) *process {
 		})
 	}
 	if p.keeper {
-		pr.keeper, err = NewKeeper(KeeperConfig{Store: st, Engine: pr.eng, ID: id, Log: log, Looker: p.looker})
+		pr.keeper, err = NewKeeper(KeeperConfig{Store: st, Engine: pr.eng, ID: id, Log: log, Looker: p.looker, Observer: p.observer})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -80,8 +80,10 @@ type KeeperConfig struct {
 	OverdueAfter time.Duration
 	Limits       store.Limits // zero: store.DefaultLimits
 	// ID names the holder of the leases; no two live processes may share one. Empty: host:pid:random.
-	ID  string
-	Log *slog.Logger // nil: discards
+	ID string
+	// Observer is told of schedules of the shards held that are overdue because no beat lives. Nil: nobody.
+	Observer Observer
+	Log      *slog.Logger // nil: discards
 	// Quiet: another part of the process logs that the store is lost and back.
 	Quiet bool
 }

@@ -76,9 +76,9 @@ func (w *watch) look(ctx context.Context) error {
 		return err
 	}
 	w.core.overdue.Add(int64(len(fresh)))
-	causes := w.causes(ctx, fresh) // before anything is changed
+	news := w.causes(ctx, fresh) // before anything is changed
 	for batch := range slices.Chunk(due, maxBatch) {
-		w.mend(ctx, batch, now, causes)
+		w.mend(ctx, batch, now, news)
 	}
 	if more := len(fresh) - watchLines; more > 0 {
 		w.cfg.Log.Warn("further schedules are overdue", "count", more)
@@ -86,8 +86,14 @@ func (w *watch) look(ctx context.Context) error {
 	return nil
 }
 
-// mend decides overdue schedules, and rewrites their index entries where the record says something else. It tells of those that have a cause.
-func (w *watch) mend(ctx context.Context, due []entry, now time.Time, causes map[schedules.Ref]string) {
+// finding is what is new about an overdue schedule.
+type finding struct {
+	cause  string // empty: it is one of many, and not looked into
+	others bool   // another beat holds its shard
+}
+
+// mend decides overdue schedules, and rewrites their index entries where the record says something else. It tells of those that are news.
+func (w *watch) mend(ctx context.Context, due []entry, now time.Time, news map[schedules.Ref]finding) {
 	refs := make([]schedules.Ref, len(due))
 	for i, e := range due {
 		refs[i] = e.ref
@@ -104,11 +110,14 @@ func (w *watch) mend(ctx context.Context, due []entry, now time.Time, causes map
 			w.core.link.suspect(ctx, err)
 			w.tardy.left[e.shard]++
 		}
-		cause, told := causes[e.ref]
-		if !told {
+		found, isNew := news[e.ref]
+		if isNew && w.cfg.Observer != nil && (d.Committed || err != nil && !found.others) {
+			w.cfg.Observer.Overdue(Overdue{Ref: e.ref, Workflow: d.Schedule.Workflow, Due: e.due, At: now, Cause: found.cause, Err: err})
+		}
+		if found.cause == "" {
 			continue
 		}
-		attrs := []any{"schedule_id", e.ref.ID, "due", e.due, "late", now.Sub(e.due).Round(time.Millisecond).String(), "cause", cause}
+		attrs := []any{"schedule_id", e.ref.ID, "due", e.due, "late", now.Sub(e.due).Round(time.Millisecond).String(), "cause", found.cause}
 		if err == nil {
 			w.cfg.Log.Warn("a schedule was overdue; it is decided now", attrs...)
 		} else {
@@ -117,31 +126,35 @@ func (w *watch) mend(ctx context.Context, due []entry, now time.Time, causes map
 	}
 }
 
-// causes says of the first few why they may be overdue, as far as it can be known.
-func (w *watch) causes(ctx context.Context, fresh []entry) map[schedules.Ref]string {
-	fresh = fresh[:min(len(fresh), watchLines)]
-	own := w.core.loop.explain(ctx, fresh)
-	holders, err := w.cfg.Store.LeaseHolders(ctx, shardLocks(fresh)...)
-	causes := make(map[schedules.Ref]string, len(fresh))
+// causes says of each who should have decided it, and of the first few why they may be overdue, as far as it can be known.
+func (w *watch) causes(ctx context.Context, fresh []entry) map[schedules.Ref]finding {
+	shards := allShards(w.cfg.Store.Shards())
+	holders, err := w.cfg.Store.LeaseHolders(ctx, shardLocks(shards)...)
+	own := w.core.loop.explain(ctx, fresh[:min(len(fresh), watchLines)])
+	news := make(map[schedules.Ref]finding, len(fresh))
 	for i, e := range fresh {
+		var f finding
+		f.others = err == nil && holders[e.shard] != "" && holders[e.shard] != w.cfg.ID
 		switch {
+		case i >= len(own):
 		case own[i] != "":
-			causes[e.ref] = own[i]
+			f.cause = own[i]
 		case err != nil:
-			causes[e.ref] = fmt.Sprintf("not known, the holder of shard %d cannot be read: %s", e.shard, err)
-		case holders[i] == "":
-			causes[e.ref] = fmt.Sprintf("no beat holds shard %d", e.shard)
+			f.cause = fmt.Sprintf("not known, the holder of shard %d cannot be read: %s", e.shard, err)
+		case holders[e.shard] == "":
+			f.cause = fmt.Sprintf("no beat holds shard %d", e.shard)
 		default:
-			causes[e.ref] = fmt.Sprintf("beat %s holds shard %d and has not decided it", holders[i], e.shard)
+			f.cause = fmt.Sprintf("beat %s holds shard %d and has not decided it", holders[e.shard], e.shard)
 		}
+		news[e.ref] = f
 	}
-	return causes
+	return news
 }
 
-func shardLocks(of []entry) []string {
-	names := make([]string, len(of))
-	for i, e := range of {
-		names[i] = (&shares{prefix: beatPart}).shardName(e.shard)
+func shardLocks(shards []int) []string {
+	names := make([]string, len(shards))
+	for i, shard := range shards {
+		names[i] = (&shares{prefix: beatPart}).shardName(shard)
 	}
 	return names
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -50,6 +51,24 @@ func (e *troubled) Decide(ctx context.Context, refs ...schedules.Ref) []engine.D
 		}
 	}
 	return out
+}
+
+// overdues keeps what an observer is told.
+type overdues struct {
+	mu   sync.Mutex
+	told []Overdue
+}
+
+func (o *overdues) Overdue(one Overdue) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.told = append(o.told, one)
+}
+
+func (o *overdues) all() []Overdue {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.told)
 }
 
 // startBeat runs a beat alone until the returned stop.
@@ -104,8 +123,12 @@ func TestOverdueThatCannotBeDecided(t *testing.T) {
 		defer p.stop()
 		eng := &troubled{Engine: p.eng}
 		var log lines
-		b, stop := startBeat(t, Config{Store: st, Engine: eng, Log: log.logger()})
+		var told, toldOther overdues
+		b, stop := startBeat(t, Config{Store: st, Engine: eng, Log: log.logger(), Observer: &told})
 		defer stop()
+		wait(time.Second)
+		_, stopOther := startBeat(t, Config{Store: st, Engine: eng, Observer: &toldOther}) // without a shard
+		defer stopOther()
 		bad := p.create("bad", "1h", allowAll)
 		good := p.create("good", "1m", allowAll)
 		wait(30 * time.Minute)
@@ -124,6 +147,12 @@ func TestOverdueThatCannotBeDecided(t *testing.T) {
 		wait(3 * time.Minute)
 		if n := log.count("is overdue and cannot be decided"); n != 1 || log.count("schedule_id=bad") == 0 || log.count("tried ") != 1 || log.count("no room") == 0 {
 			t.Errorf("told of %d times:\n%s", n, log.buf.String())
+		}
+		if got := told.all(); len(got) != 1 || got[0].Ref != bad || got[0].Err == nil || !strings.Contains(got[0].Cause, "tried ") || got[0].At.Sub(got[0].Due) < 15*time.Second {
+			t.Errorf("the observer was told %+v", got)
+		}
+		if got := toldOther.all(); len(got) != 0 {
+			t.Errorf("the observer of the beat without the shard was told %+v", got)
 		}
 		eng.set(nil)
 		before := time.Now()
@@ -151,8 +180,11 @@ func TestOverdueBehindAFrozenBeat(t *testing.T) {
 		defer stopA()
 		wait(time.Second)
 		var log lines
-		b, stopB := startBeat(t, Config{Store: st, Engine: p.eng, ID: "host:2:x", Log: log.logger()})
+		var told overdues
+		b, stopB := startBeat(t, Config{Store: st, Engine: p.eng, ID: "host:2:x", Log: log.logger(), Observer: &told})
 		defer stopB()
+		_, stopC := startBeat(t, Config{Store: st, Engine: p.eng, ID: "host:3:x", Observer: &told}) // looks at the same instants
+		defer stopC()
 		wait(time.Minute)
 		ref := p.create("s", "1h", allowAll)
 		wait(20*time.Second + 100*time.Millisecond)
@@ -166,6 +198,9 @@ func TestOverdueBehindAFrozenBeat(t *testing.T) {
 		if log.count("a schedule was overdue; it is decided now") != 1 || log.count("beat host:1:frozen holds shard 0") != 1 {
 			t.Errorf("log:\n%s", log.buf.String())
 		}
+		if got := told.all(); len(got) != 1 || got[0].Ref != ref || got[0].Err != nil || got[0].Workflow == "" || got[0].Cause != "beat host:1:frozen holds shard 0 and has not decided it" {
+			t.Errorf("the observers of two beats were told %+v", got)
+		}
 		close(frozen)
 	})
 }
@@ -173,7 +208,8 @@ func TestOverdueBehindAFrozenBeat(t *testing.T) {
 // Without a beat a keeper says so once a minute, counts what is overdue, and decides no tick.
 func TestOverdueWithoutABeat(t *testing.T) {
 	timeline(t, func(t *testing.T, st store.Store) {
-		p := startProcess(t, "worker", st, parts{keeper: true})
+		var told overdues
+		p := startProcess(t, "worker", st, parts{keeper: true, observer: &told})
 		defer p.stop()
 		var refs []schedules.Ref
 		for i := range 3 {
@@ -189,6 +225,9 @@ func TestOverdueWithoutABeat(t *testing.T) {
 		}
 		if s := p.keeper.Stats(); s.Overdue != 3 || s.Mended != 0 {
 			t.Errorf("overdue %d, mended %d; want 3 and 0", s.Overdue, s.Mended)
+		}
+		if got := told.all(); len(got) != 3 || got[0].Ref != refs[0] || !errors.Is(got[0].Err, ErrNoBeat) {
+			t.Errorf("the observer was told %+v", got)
 		}
 		if n := len(history(t, st, refs[0])); n != 0 {
 			t.Errorf("%d ticks were decided without a beat", n)

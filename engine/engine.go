@@ -78,8 +78,9 @@ const (
 
 // Decided is what Decide found and did for one schedule.
 type Decided struct {
-	Schedule schedules.Schedule // as committed, or as read when there was nothing to do
-	Err      error
+	Schedule  schedules.Schedule // as committed, or as read when there was nothing to do
+	Committed bool               // something was decided here: it was not another process that settled what was due
+	Err       error
 }
 
 // Decide settles what is due for the schedules now, in batches, until none has more to decide or it has gone on for long; what is left stays due. Answers are in the order of refs. A lost race is
@@ -114,7 +115,7 @@ func (e *Engine) Decide(ctx context.Context, refs ...schedules.Ref) []Decided {
 				continue
 			}
 			st := loaded[i].State
-			out[at] = Decided{Schedule: st.Schedule}
+			out[at].Schedule = st.Schedule
 			if out[at].Err = e.complete(ctx, &st); out[at].Err != nil {
 				continue
 			}
@@ -128,7 +129,7 @@ func (e *Engine) Decide(ctx context.Context, refs ...schedules.Ref) []Decided {
 			at := owner[i]
 			switch {
 			case err == nil:
-				out[at].Schedule = changes[i].Schedule
+				out[at].Schedule, out[at].Committed = changes[i].Schedule, true
 				heard.add(changes[i].Warnings)
 				if rounds[at]++; changes[i].More && rounds[at] < maxRounds {
 					again = append(again, at)

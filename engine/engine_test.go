@@ -218,8 +218,16 @@ func TestADecisionIsSentAndTold(t *testing.T) {
 func TestALostRaceIsDecidedAnew(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
 		ref := b.create("a", schedules.Definition{Spec: grid("1h")})
-		b.store.before = func([]schedules.Change) { b.rival().Decide(t.Context(), ref) }
-		if s := b.decide(ref)[0]; s.Total != 1 || len(b.fates(ref)) != 1 || len(b.sent.msgs) != 0 {
+		b.store.before = func([]schedules.Change) {
+			if d := b.rival().Decide(t.Context(), ref); !d[0].Committed {
+				t.Error("the winner has committed nothing")
+			}
+		}
+		d := b.e.Decide(t.Context(), ref)[0]
+		if d.Committed || d.Err != nil {
+			t.Errorf("the loser: %+v", d)
+		}
+		if s := d.Schedule; s.Total != 1 || len(b.fates(ref)) != 1 || len(b.sent.msgs) != 0 {
 			t.Errorf("the loser sees %d runs and sends %d", s.Total, len(b.sent.msgs))
 		}
 	})
@@ -344,7 +352,11 @@ func TestALongBacklogIsDecidedInParts(t *testing.T) {
 		long := b.create("long", schedules.Definition{Spec: grid("1s"), Catchup: schedules.CatchupNone})
 		short := b.create("short", schedules.Definition{Spec: grid("1m"), Catchup: schedules.CatchupNone})
 		later(2500*time.Second + time.Millisecond)
-		if s := b.decide(long, short); s[0].Missed != 1000 || s[1].Missed != 42 || s[1].Total != 0 {
+		d := b.e.Decide(t.Context(), long, short)
+		if !d[0].Committed || !d[1].Committed {
+			t.Error("what was decided in parts is not committed")
+		}
+		if s := []schedules.Schedule{d[0].Schedule, d[1].Schedule}; s[0].Missed != 1000 || s[1].Missed != 42 || s[1].Total != 0 {
 			t.Errorf("after the first part: %d and %d missed", s[0].Missed, s[1].Missed)
 		}
 		timers, err := b.store.DueTimers(t.Context(), 0, b.store.Estimate(), 10)
