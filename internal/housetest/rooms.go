@@ -46,6 +46,8 @@ var table = []room{
 		"beat and worker never call each other: the store is the only way between them"},
 	{"client", []string{".", "schedules", "store", "engine"}, []string{"*"},
 		"a program that only asks for acts pulls in no beat, worker or store implementation"},
+	{"alert", []string{".", "schedules", "store", "engine", "beat", "client"}, []string{"*"},
+		"it tells of what the engine and the beat commit and find, and knows no store implementation and no flags"},
 	{"workflowtest", []string{"*"}, []string{"*"}, ""},
 	{"web", []string{".", "schedules", "client"}, []string{"*"},
 		"the page shows what the client can do and nothing more"},
