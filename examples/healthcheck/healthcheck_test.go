@@ -1,42 +1,30 @@
 package healthcheck_test
 
 import (
-	"encoding/json"
+	"slices"
 	"testing"
+	"time"
 
-	"github.com/pyworkflow-go/pyworkflow"
+	"github.com/pyworkflow-go/pyworkflow/client"
 	"github.com/pyworkflow-go/pyworkflow/examples/healthcheck"
-	"github.com/pyworkflow-go/pyworkflow/schedules"
+	"github.com/pyworkflow-go/pyworkflow/workflowtest"
 )
 
 func TestHealthCheck(t *testing.T) {
-	app := pyworkflow.NewApp()
-	if err := healthcheck.Register(app); err != nil {
-		t.Fatal(err)
-	}
-	declared := app.Schedules()
-	if len(declared) != 1 || declared[0].ID != "auto_minute_health_check" || declared[0].Definition.Spec.Cron != "* * * * *" ||
-		declared[0].Definition.Overlap != pyworkflow.OverlapSkip {
-		t.Errorf("schedules %+v", declared)
-	}
-	var said []string
-	var keys []string
-	o, err := app.Execute(t.Context(), pyworkflow.Execution{Run: schedules.Run{ID: "run_1", Workflow: "minute_health_check"},
-		Emit: func(e schedules.Event) {
-			if e.Kind == "log" {
-				said = append(said, e.Message)
-			} else {
-				keys = append(keys, e.Message)
+	workflowtest.Run(t, healthcheck.Register, func(t *testing.T, w *workflowtest.World) {
+		w.StubStep("minute_health_check", "check_services", workflowtest.Return(map[string]string{"api": "down"}))
+		w.CrashAfterStep("minute_health_check", "check_services") // the first run goes on in another process
+		w.Advance(5 * time.Minute)
+		runs := w.Runs("auto_minute_health_check")
+		if len(runs) != 5 || runs[0].Recoveries != 1 || w.Executed("minute_health_check", "check_services") != 5 {
+			t.Fatalf("%d runs, the first recovered %d times", len(runs), runs[0].Recoveries)
+		}
+		for _, run := range runs {
+			report := workflowtest.Result[healthcheck.Report](w, run.RunID)
+			said := slices.ContainsFunc(w.Events(run.RunID), func(e client.Event) bool { return e.Message == "Health check" && e.Attrs["api"] == "down" })
+			if report.Status["api"] != "down" || report.Timestamp.Before(run.NominalTime.Time) || !said {
+				t.Errorf("run of %s: %+v", run.NominalTime, report)
 			}
-		}})
-	if err != nil || o.Kind != schedules.OutcomeCompleted {
-		t.Fatalf("outcome %+v, %v", o, err)
-	}
-	var report healthcheck.Report
-	if err := json.Unmarshal(o.Result, &report); err != nil || report.Timestamp.IsZero() || len(report.Status) != 3 {
-		t.Errorf("report %s, %v", o.Result, err)
-	}
-	if len(said) != 1 || said[0] != "Health check" || len(keys) != 2 {
-		t.Errorf("said %q, steps %q", said, keys)
-	}
+		}
+	})
 }
