@@ -50,7 +50,7 @@ func New(cfg Config) (http.Handler, error) {
 	}
 	d.mux.Handle("GET /static/", d.static)
 	for _, routes := range []func(){
-		d.schedulesRoutes,
+		d.schedulesRoutes, d.runsRoutes,
 	} {
 		routes()
 	}

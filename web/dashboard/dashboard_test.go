@@ -13,7 +13,7 @@ func TestStaticFiles(t *testing.T) {
 	w := newWorld(t)
 	page := w.get("/schedules").has(http.StatusOK)
 	urls := regexp.MustCompile(`(?:href|src)="(/static/[^"]+)"`).FindAllStringSubmatch(page.Body, -1)
-	if len(urls) != 4 {
+	if len(urls) != 5 {
 		t.Fatalf("%d static files in the page: %v", len(urls), urls)
 	}
 	for _, u := range urls {

@@ -87,6 +87,7 @@ function takeOver(fresh) {
   count();
   localize();
   selection();
+  copies(document);
 }
 
 // ---- keeping the page current
@@ -142,6 +143,33 @@ document.addEventListener("visibilitychange", () => { if (!document.hidden && st
 window.addEventListener("pagehide", () => source?.close());
 window.addEventListener("pageshow", (e) => { if (e.persisted) { listen(); soon(0); } });
 
+// What changes without an event, such as a bar that grows, is fetched anew at the interval that it names, in seconds.
+let fetched = Date.now();
+
+function again() {
+  const every = $("[data-refresh]")?.dataset.refresh;
+  if (!every || Date.now() - fetched < every * 1000) return;
+  fetched = Date.now();
+  soon(0);
+}
+
+// ---- copying
+
+function copies(from) { for (const b of $$("[data-copy]", from)) b.hidden = false; }
+
+async function copy(button) {
+  const from = document.getElementById(button.dataset.copy), word = button.dataset.word || button.textContent;
+  button.dataset.word = word;
+  try {
+    await navigator.clipboard.writeText(from.textContent);
+    say(button, "Copied");
+  } catch { // not on a page without TLS: what is selected can be copied by hand
+    getSelection().selectAllChildren(from);
+    say(button, "Selected");
+  }
+  setTimeout(() => say(button, word), 2000);
+}
+
 // ---- acts as dialogs
 
 const dialog = $("#dialog");
@@ -152,18 +180,19 @@ function fill(fresh) {
   if (!sheet) return false;
   dialog.replaceChildren(sheet);
   localize(dialog);
+  copies(dialog);
   if (!dialog.open) dialog.showModal();
   ($("[aria-invalid=true], [autofocus]", dialog) || $("input:not([type=hidden]), select, textarea", dialog) || $("button[type=submit]", dialog))?.focus();
   return true;
 }
 
-async function openDialog(link) {
-  opener = link;
+async function openDialog(href, from) {
+  opener = from;
   try {
-    const answer = await fetch(link.href, live);
+    const answer = await fetch(href, live);
     if (!answer.redirected && fill(new DOMParser().parseFromString(await answer.text(), "text/html"))) return;
   } catch { /* the page itself says what is wrong */ }
-  location.href = link.href;
+  location.href = href;
 }
 
 async function submitDialog(form, button) {
@@ -197,7 +226,7 @@ function selection() {
   const boxes = $$("input[data-row]"), all = $("input[data-all]");
   const chosen = boxes.filter((b) => b.checked).length;
   bar.dataset.chosen = chosen;
-  say($("[data-bulk-count]", bar), `${chosen} selected`);
+  say($("[data-bulk-count]", bar), chosen ? `${chosen} selected` : "Select some to act on them");
   for (const b of $$("button[data-needs-rows]", bar)) b.disabled = chosen === 0;
   if (all) { all.checked = chosen > 0 && chosen === boxes.length; all.indeterminate = chosen > 0 && chosen < boxes.length; }
 }
@@ -261,8 +290,10 @@ function theme(button, next) {
 document.addEventListener("click", (e) => {
   const el = e.target instanceof Element ? e.target : null;
   const link = el?.closest("a[data-dialog]");
-  if (link && !e.ctrlKey && !e.metaKey && !e.shiftKey && e.button === 0) { e.preventDefault(); openDialog(link); return; }
+  if (link && !e.ctrlKey && !e.metaKey && !e.shiftKey && e.button === 0) { e.preventDefault(); openDialog(link.href, link); return; }
   if (el === dialog || (dialog?.open && el?.closest("[data-close]"))) { e.preventDefault(); dialog.close(); return; }
+  const copied = el?.closest("[data-copy]");
+  if (copied) { copy(copied); return; }
   if (el?.closest("[data-dismiss]")) { el.closest("[data-flash]").remove(); return; }
   const toggle = el?.closest("[data-theme-toggle]");
   if (toggle) { const order = ["", "light", "dark"]; theme(toggle, order[(order.indexOf(document.documentElement.dataset.theme || "") + 1) % 3]); }
@@ -271,6 +302,7 @@ document.addEventListener("click", (e) => {
 document.addEventListener("submit", (e) => {
   const form = e.target;
   if (dialog?.contains(form)) { e.preventDefault(); submitDialog(form, e.submitter); return; }
+  if (form.matches("[data-dialog]")) { e.preventDefault(); openDialog(`${form.action}?${new URLSearchParams(new FormData(form, e.submitter))}`, e.submitter); return; }
   if (form.method === "get") for (const input of $$("input, select", form)) if (!input.value) input.disabled = true; // a short address
 });
 
@@ -299,9 +331,10 @@ document.addEventListener("keydown", (e) => {
 
 $$("[data-theme-toggle]").forEach((b) => theme(b));
 $$("[data-dismiss]").forEach((b) => { b.hidden = false; });
+copies(document);
 $$("form").forEach(kinds);
 localize();
 count();
 selection();
-setInterval(count, 1000);
+setInterval(() => { count(); again(); }, 1000);
 listen();
