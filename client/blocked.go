@@ -3,7 +3,6 @@ package client
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -27,35 +26,63 @@ func (c *Client) view(ctx context.Context, s schedules.Schedule) (Schedule, erro
 }
 
 func (c *Client) viewWith(ctx context.Context, b *blockers, s schedules.Schedule) (Schedule, error) {
-	v := viewSchedule(s)
-	if s.Active == 0 {
-		return v, nil
-	}
-	ids, err := c.store.ActiveRuns(ctx, s.Ref(), maxActiveIDs)
+	views, err := c.viewAll(ctx, b, []schedules.Schedule{s})
 	if err != nil {
-		return v, fmt.Errorf("read active runs of schedule %s: %w", s.ID, err)
+		return viewSchedule(s), err
 	}
-	v.ActiveRunIDs = list(ids)
-	by := s.BlockedBy
-	if by == "" && s.Waiting() > 0 && len(ids) > 0 {
-		by = ids[0]
+	return views[0], nil
+}
+
+// viewAll is view of many, in as many round trips as of one.
+func (c *Client) viewAll(ctx context.Context, b *blockers, all []schedules.Schedule) ([]Schedule, error) {
+	views := make([]Schedule, len(all))
+	var busy []int
+	var refs []schedules.Ref
+	for i, s := range all {
+		if views[i] = viewSchedule(s); s.Active > 0 {
+			busy, refs = append(busy, i), append(refs, s.Ref())
+		}
 	}
-	if by == "" || (len(ids) < maxActiveIDs && !slices.Contains(ids, by)) {
-		return v, nil
+	if len(busy) == 0 {
+		return views, nil
 	}
-	run, err := c.store.GetRun(ctx, by)
-	if errors.Is(err, store.ErrNotFound) || err == nil && run.Status.Ended() {
-		return v, nil
-	}
+	active, err := c.store.ActiveRunsOf(ctx, refs, maxActiveIDs)
 	if err != nil {
-		return v, store.Named(err, "read run", by)
+		return nil, fmt.Errorf("read active runs of schedules: %w", err)
 	}
-	text, err := b.describe(ctx, run)
+	blocking := map[int]string{} // the run by the place of its schedule
+	var wanted []string
+	for n, i := range busy {
+		s, ids := &all[i], active[n]
+		views[i].ActiveRunIDs = list(ids)
+		by := s.BlockedBy
+		if by == "" && s.Waiting() > 0 && len(ids) > 0 {
+			by = ids[0]
+		}
+		if by != "" && (len(ids) == maxActiveIDs || slices.Contains(ids, by)) {
+			blocking[i] = by
+			wanted = append(wanted, by)
+		}
+	}
+	if len(wanted) == 0 {
+		return views, nil
+	}
+	runs, err := c.store.RunHeads(ctx, wanted...)
 	if err != nil {
-		return v, err
+		return nil, err
 	}
-	v.BlockedBy, v.blocked = Text(by), text
-	return v, nil
+	for i, by := range blocking {
+		run, ok := runs[by]
+		if !ok || run.Status.Ended() {
+			continue
+		}
+		text, err := b.describe(ctx, run)
+		if err != nil {
+			return nil, err
+		}
+		views[i].BlockedBy, views[i].blocked = Text(by), text
+	}
+	return views, nil
 }
 
 // describe says how long an active run has been where: "run_… (running 3h on host-2)".

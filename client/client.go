@@ -19,6 +19,7 @@ import (
 type Store interface {
 	engine.Store
 	store.Registry
+	store.Views
 	Shards() int
 	DueTicks(ctx context.Context, shard int, until time.Time, limit int) ([]store.DueSchedule, error)
 	Listen(ctx context.Context, wake func(store.Wake)) error

@@ -199,10 +199,15 @@ func (c *Client) withSteps(ctx context.Context, r schedules.Run) (Run, error) {
 	if err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrUnreadable) {
 		return Run{}, fmt.Errorf("read steps of run %s: %w", r.ID, err)
 	}
+	return viewDamaged(r, steps), nil
+}
+
+// viewDamaged is viewRun that tells of a record that cannot be read.
+func viewDamaged(r schedules.Run, steps []schedules.Step) Run {
 	if r.Damage != "" && !r.Status.Ended() { // until a keeper has ended it
 		r.Error = &schedules.RunError{Kind: schedules.ErrorRecord, Message: "the run's record cannot be read: " + r.Damage}
 	}
-	return viewRun(r, steps), nil
+	return viewRun(r, steps)
 }
 
 // RunFilter narrows lists of runs; zero fields do not.
@@ -215,8 +220,28 @@ func (c *Client) Runs(ctx context.Context, f RunFilter) iter.Seq2[Run, error] {
 
 // ListRuns lists runs that match, the newest first, with their steps.
 func (c *Client) ListRuns(ctx context.Context, f RunFilter, p PageRequest) (Page[Run], error) {
-	return page(p, func(p store.Page) ([]schedules.Run, string, error) { return c.store.ListRuns(ctx, f, p) },
-		func(r schedules.Run) (Run, error) { return c.withSteps(ctx, r) })
+	return pageAll(p, func(p store.Page) ([]schedules.Run, string, error) { return c.store.ListRuns(ctx, f, p) },
+		func(all []schedules.Run) ([]Run, error) { return c.withStepsOf(ctx, all) })
+}
+
+// withStepsOf is withSteps of many, in as many round trips as of one.
+func (c *Client) withStepsOf(ctx context.Context, all []schedules.Run) ([]Run, error) {
+	ids := make([]string, len(all))
+	for i := range all {
+		ids[i] = all[i].ID
+	}
+	steps := make([][]schedules.Step, len(all))
+	if len(ids) > 0 {
+		var err error
+		if steps, err = c.store.StepsOf(ctx, ids...); err != nil {
+			return nil, err
+		}
+	}
+	out := make([]Run, len(all))
+	for i := range all {
+		out[i] = viewDamaged(all[i], steps[i])
+	}
+	return out, nil
 }
 
 // RunEvents reads a run's log from a position (0: the start), oldest first; next is the position to go on from.

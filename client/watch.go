@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/pyworkflow-go/pyworkflow/schedules"
@@ -35,18 +34,20 @@ func (c *Client) RunHeads(ctx context.Context, f RunFilter, n int) ([]RunHead, e
 	return got.Items, err
 }
 
-// RunHeadsOf reads runs by their ids. What is not there is left out.
+// RunHeadsOf reads runs by their ids, all in one round trip. What is not there is left out.
 func (c *Client) RunHeadsOf(ctx context.Context, ids []string) ([]RunHead, error) {
 	out := []RunHead{}
+	if len(ids) == 0 {
+		return out, nil
+	}
+	runs, err := c.store.RunHeads(ctx, ids...)
+	if err != nil {
+		return nil, err
+	}
 	for _, id := range ids {
-		r, err := c.run(ctx, id)
-		if errors.Is(err, store.ErrNotFound) {
-			continue
+		if r, ok := runs[id]; ok {
+			out = append(out, headOf(r))
 		}
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, headOf(r))
 	}
 	return out, nil
 }
