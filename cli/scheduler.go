@@ -38,6 +38,9 @@ The first Ctrl+C or SIGTERM lets running runs end (at most 25s, what is left goe
 			if err := checkPolling(cmd, v); err != nil {
 				return err
 			}
+			if err := v.alerts.check(cmd); err != nil {
+				return err
+			}
 			if cmd.Flags().Changed("duration") && v.duration <= 0 {
 				return config.Usagef("--duration %q: must be more than 0", cmd.Flags().Lookup("duration").Value.String())
 			}
@@ -57,5 +60,6 @@ The first Ctrl+C or SIGTERM lets running runs end (at most 25s, what is left goe
 	fs.Lookup("duration").DefValue = "0" // which help leaves out
 	config.OptIn(fs, config.Plain, "poll-interval", "overdue-after", "duration")
 	httpListenFlag(cmd, &v.listen)
+	v.alerts.register(fs)
 	return cmd
 }

@@ -11,9 +11,11 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/pyworkflow-go/pyworkflow/alert"
 	"github.com/pyworkflow-go/pyworkflow/beat"
 	"github.com/pyworkflow-go/pyworkflow/cli/config"
 	"github.com/pyworkflow-go/pyworkflow/client"
+	"github.com/pyworkflow-go/pyworkflow/engine"
 	"github.com/pyworkflow-go/pyworkflow/schedules"
 	"github.com/pyworkflow-go/pyworkflow/store"
 	"github.com/pyworkflow-go/pyworkflow/worker"
@@ -31,6 +33,7 @@ type serving struct {
 	overdueAfter time.Duration // 0: three poll intervals
 	duration     time.Duration // 0: until a signal
 	listen       string        // of health checks; empty: none
+	alerts       alertFlags
 }
 
 // serve runs until the context ends or the duration is over, then lets runs end.
@@ -42,14 +45,23 @@ func (p *program) serve(ctx context.Context, s *session, v serving) error {
 	if v.work && s.runtime == config.Local {
 		wire = s.useLocal
 	}
-	if err := wire(con, running); err != nil {
+	observers := []engine.Observer{con, running}
+	alerts, err := s.newAlerts(v.alerts)
+	if err != nil {
 		return err
 	}
+	if alerts != nil {
+		observers = append(observers, alerts)
+	}
+	if err := wire(observers...); err != nil {
+		return err
+	}
+	defer runAlerts(ctx, alerts)() // ends after all that it observes
 	p.greet(v.name, s, v.describe(s))
 	if v.work && len(p.app.Workflows()) == 0 {
 		p.note("no workflows in this program: it can execute nothing; name their package with --module")
 	}
-	parts, err := p.assemble(s, v, con, running)
+	parts, err := p.assemble(s, v, con, running, alerts)
 	if err != nil {
 		return err
 	}
@@ -119,10 +131,14 @@ type parts struct {
 	pollInterval time.Duration // of the beat
 }
 
-func (p *program) assemble(s *session, v serving, con *console, running *running) (*parts, error) {
+func (p *program) assemble(s *session, v serving, con *console, running *running, alerts *alert.Sender) (*parts, error) {
 	out := &parts{session: s, pollInterval: v.pollInterval}
 	local := s.runtime == config.Local
 	id := worker.NewID()
+	var found beat.Observer
+	if alerts != nil {
+		found = alerts
+	}
 	var err error
 	if v.work {
 		drain := v.drainTimeout
@@ -138,14 +154,14 @@ func (p *program) assemble(s *session, v serving, con *console, running *running
 		}
 	}
 	if v.beat {
-		out.beat, err = beat.New(beat.Config{Store: s.store, Engine: s.engine, PollInterval: v.pollInterval, OverdueAfter: v.overdueAfter, Log: p.log, Quiet: true,
+		out.beat, err = beat.New(beat.Config{Store: s.store, Engine: s.engine, PollInterval: v.pollInterval, OverdueAfter: v.overdueAfter, Log: p.log, Quiet: true, Observer: found,
 			Process: &store.Process{Local: local, Version: version()}})
 		if err != nil {
 			return nil, err
 		}
 	}
 	keeper := beat.KeeperConfig{Store: s.store, Engine: s.engine, Looker: s.transport, PollInterval: min(v.pollInterval, beat.DefaultKeeperInterval),
-		OverdueAfter: cmp.Or(v.overdueAfter, beat.DefaultOverduePolls*v.pollInterval), Log: p.log}
+		OverdueAfter: cmp.Or(v.overdueAfter, beat.DefaultOverduePolls*v.pollInterval), Log: p.log, Observer: found}
 	if local {
 		keeper.SweepAfter = -1 // a command line leaves its runs in the outbox for this process
 	}

@@ -7,11 +7,12 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pyworkflow-go/pyworkflow/alert"
 	"github.com/pyworkflow-go/pyworkflow/internal/redisurl"
 )
 
-// Every user of a host may read the arguments of its processes, but only the own user their environment. So an argument with the password of a Redis
-// moves: the process starts itself anew with the argument masked and the true one in the environment.
+// Every user of a host may read the arguments of its processes, but only the own user their environment. So an argument with the password of a Redis, or the address
+// of a webhook, moves: the process starts itself anew with the argument masked and the true one in the environment.
 
 // veiledVar holds the true text of masked arguments, as JSON: their places and texts.
 const veiledVar = "PYWORKFLOW_VEILED_ARGS"
@@ -40,10 +41,15 @@ func veil(args, env []string) (shown, withSecrets []string, ok bool) {
 	return shown, append(env, veiledVar+"="+string(text)), true
 }
 
-// veilArg masks the password in an argument: the value of --redis-url, and whatever else is the URL of a Redis.
+// veilArg masks the password in an argument: the value of --redis-url, and whatever else is the URL of a Redis; and the value of --alert-url, and whatever else
+// is a webhook of Slack.
 func veilArg(before, arg string) string {
 	name, value, hasValue := strings.Cut(arg, "=")
 	switch {
+	case hasValue && name == "--"+alertURLFlag:
+		return name + "=" + alert.MaskURL(value)
+	case before == "--"+alertURLFlag, strings.HasPrefix(arg, "https://hooks.slack.com/"):
+		return alert.MaskURL(arg)
 	case strings.HasPrefix(arg, "--") && hasValue && (name == "--redis-url" || strings.HasPrefix(strings.ToLower(value), "redis")):
 		return name + "=" + redisurl.Mask(value)
 	case before == "--redis-url", strings.HasPrefix(strings.ToLower(arg), "redis") && strings.Contains(arg, "://"):

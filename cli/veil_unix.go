@@ -23,6 +23,6 @@ func veilProcess(stderr io.Writer) []string {
 	if err == nil {
 		err = syscall.Exec(self, shown, env)
 	}
-	fmt.Fprintf(stderr, "the password of --redis-url can be seen in the list of processes (%v): use PYWORKFLOW_REDIS_URL or --redis-password-file\n", err)
+	fmt.Fprintf(stderr, "the password of --redis-url, or the address of --alert-url, can be seen in the list of processes (%v): use PYWORKFLOW_REDIS_URL or --redis-password-file, PYWORKFLOW_ALERT_URL\n", err)
 	return os.Args
 }

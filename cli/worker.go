@@ -41,6 +41,9 @@ schedule. The first Ctrl+C or SIGTERM takes no more runs and lets running ones g
 			if err := checkPolling(cmd, v); err != nil {
 				return err
 			}
+			if err := v.alerts.check(cmd); err != nil {
+				return err
+			}
 			s, err := p.open(cmd.Context(), creates, true)
 			if err != nil {
 				return err
@@ -58,6 +61,7 @@ schedule. The first Ctrl+C or SIGTERM takes no more runs and lets running ones g
 	config.SecondsVar(fs, &v.drainTimeout, "drain-timeout", worker.DefaultDrainTimeout, "how long running runs may go on after a signal")
 	config.OptIn(fs, config.Plain, "beat", "concurrency", "queues", "poll-interval", "overdue-after", "drain-timeout")
 	httpListenFlag(cmd, &v.listen)
+	v.alerts.register(fs)
 	return cmd
 }
 
