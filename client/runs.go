@@ -400,6 +400,10 @@ func (c *Client) Processes(ctx context.Context) ([]Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read live processes: %w", err)
 	}
+	return viewProcesses(procs), nil
+}
+
+func viewProcesses(procs []store.Process) []Process {
 	out := []Process{}
 	for _, p := range procs {
 		same := slices.IndexFunc(out, func(o Process) bool { return o.Host == p.Host && o.PID == p.PID })
@@ -409,5 +413,5 @@ func (c *Client) Processes(ctx context.Context) ([]Process, error) {
 		}
 		out = append(out, viewProcess(p))
 	}
-	return out, nil
+	return out
 }

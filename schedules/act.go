@@ -503,6 +503,34 @@ func normalize(def Definition) (Definition, *Timing, error) {
 	return def, t, nil
 }
 
+// DueTick is a regular tick to come.
+type DueTick struct {
+	Nominal time.Time
+	Due     time.Time // Nominal plus jitter
+}
+
+// TicksBefore gives the regular ticks of an active schedule that will be due before a time, in order, from the one that is next, at most n; runs are taken to last no time. It is
+// empty for a schedule that is not active.
+func TicksBefore(s *Schedule, until time.Time, n int) []DueTick {
+	next := DueTick{s.NextNominal, s.NextDue}
+	if s.NextRunTime().IsZero() || !next.Due.Before(until) || n < 1 {
+		return nil
+	}
+	out := []DueTick{next}
+	t, err := Compile(s.Spec)
+	if err != nil {
+		return out
+	}
+	for len(out) < n {
+		next.Nominal = nextNominal(s, t, next.Nominal)
+		if next.Due = dueAt(s, t, next.Nominal); next.Nominal.IsZero() || !next.Due.Before(until) {
+			break
+		}
+		out = append(out, next)
+	}
+	return out
+}
+
 // NextTicks previews nominal times after a time, at most n, from where the schedule stands; runs are taken to last no time.
 func NextTicks(s *Schedule, after time.Time, n int) []time.Time {
 	t, err := Compile(s.Spec)

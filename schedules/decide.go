@@ -143,15 +143,17 @@ func (d *draft) setNext(n time.Time) {
 
 // due is the instant a nominal time is due: with its jitter, never past the next nominal time, for which an interval's runs are taken to last no time: what
 // they do must not move a delay.
-func (d *draft) due(n time.Time) time.Time {
-	if n.IsZero() || d.s.Spec.Jitter == 0 || (d.t.IsInterval() && d.s.Spec.StartAt.IsZero() && n.Equal(d.s.CreatedAt)) {
+func (d *draft) due(n time.Time) time.Time { return dueAt(d.s, d.t, n) }
+
+func dueAt(s *Schedule, t *Timing, n time.Time) time.Time {
+	if n.IsZero() || s.Spec.Jitter == 0 || (t.IsInterval() && s.Spec.StartAt.IsZero() && n.Equal(s.CreatedAt)) {
 		return n
 	}
-	next := n.Add(d.t.IntervalDuration())
-	if !d.t.IsInterval() {
-		next, _ = d.t.Next(n)
+	next := n.Add(t.IntervalDuration())
+	if !t.IsInterval() {
+		next, _ = t.Next(n)
 	}
-	return n.Add(JitterDelay(d.s.Spec.Jitter, d.s.ID, n, next))
+	return n.Add(JitterDelay(s.Spec.Jitter, s.ID, n, next))
 }
 
 // followAnchor recomputes the next tick of a completion interval, whose anchor moves when a run starts or ends.
