@@ -129,11 +129,11 @@ func (u *Upcoming) list(s *schedules.Schedule, t schedules.DueTick) {
 
 // Overview is the state of everything at a glance. Its numbers and lists are read one after the other, not at one instant.
 type Overview struct {
-	Now       Time                       `json:"now"`
-	Store     string                     `json:"store"`
-	Schedules map[schedules.Status]int64 `json:"schedules"`   // by status, each status given
-	Active    int64                      `json:"active_runs"` // runs that have not ended
-	Running   []Run                      `json:"running"`     // of them, those that a worker executes: the newest 20, without input, steps and result
+	Now        Time                       `json:"now"`
+	Store      string                     `json:"store"`
+	Schedules  map[schedules.Status]int64 `json:"schedules"`   // by status, each status given
+	ActiveRuns int64                      `json:"active_runs"` // runs that have not ended
+	Running    []Run                      `json:"running"`     // of them, those that a worker executes: the newest 20, without input, steps and result
 
 	// Of runs created in the last 24 hours.
 	Completed int64 `json:"completed_runs"`
@@ -164,7 +164,7 @@ func (c *Client) Overview(ctx context.Context) (Overview, error) {
 	if err != nil {
 		return Overview{}, err
 	}
-	o := Overview{Now: Time{now}, Store: c.store.Describe(), Schedules: map[schedules.Status]int64{}, Active: counts.Active,
+	o := Overview{Now: Time{now}, Store: c.store.Describe(), Schedules: map[schedules.Status]int64{}, ActiveRuns: counts.Active,
 		Completed: max(0, counts.Created-counts.Ongoing-counts.Failed-counts.Cancelled), Failed: counts.Failed, Cancelled: counts.Cancelled, Missed: counts.Missed,
 		MissedTicks: []MissedTick{}}
 	for _, st := range []schedules.Status{schedules.StatusActive, schedules.StatusPaused, schedules.StatusFinished, schedules.StatusDeleted} {
