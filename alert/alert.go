@@ -62,6 +62,7 @@ type Sender struct {
 	wake    chan struct{} // a window was opened where none was
 
 	sent, failed, dropped atomic.Int64
+	unsent                atomic.Int64 // of those dropped: not delivered when Run ended
 
 	mu     sync.Mutex
 	fold   *fold
@@ -200,6 +201,9 @@ func (s *Sender) Run(ctx context.Context) error {
 	close(quit)
 	posts.Wait()
 	s.http.CloseIdleConnections()
+	if n := s.unsent.Swap(0); n > 0 {
+		s.cfg.Log.Warn("alerts were not delivered before the end of the process", "count", n, "waited", s.limits.drain.String())
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tellLost(time.Time{})

@@ -75,7 +75,7 @@ func (s *Sender) send(ctx context.Context, t *target, m Message) {
 		log.Debug("an alert was delivered", "took", time.Since(began).Round(time.Millisecond).String())
 	case ctx.Err() != nil:
 		s.dropped.Add(1)
-		log.Warn("an alert was not delivered before the end of the process", "run_id", string(m.RunID))
+		s.unsent.Add(1)
 	default:
 		s.failed.Add(1)
 		log.Warn("an alert was not delivered", "run_id", string(m.RunID), "error", t.scrub(err))
