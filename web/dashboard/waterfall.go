@@ -16,15 +16,15 @@ import (
 
 // waterfall is the picture of a run: how long it waited, its attempts, its steps, on one axis of time. All x and widths are percents of the axis.
 type waterfall struct {
-	Marks []axisMark
+	Marks []scaleMark
 	Lead  []waterRow // the wait for a worker and the run's own attempts
 	Steps []waterRow
 	Span  time.Duration // that the axis shows
 	Live  bool          // the right end is now
 }
 
-// axisMark is a mark of the axis.
-type axisMark struct {
+// scaleMark is a mark of the axis.
+type scaleMark struct {
 	X    float64
 	Text string // "10s": since the axis began
 }
@@ -48,8 +48,8 @@ type waterBar struct {
 	Title string
 }
 
-// stretch is a bar before it has its place.
-type stretch struct {
+// barSpan is a bar before it has its place.
+type barSpan struct {
 	from, to time.Time
 	class    string
 	title    string
@@ -65,13 +65,13 @@ func newWaterfall(r client.Run, events []client.Event, now time.Time) waterfall 
 	if s := r.StartedAt.Time; !s.IsZero() && s.Sub(begin) > 3*max(end.Sub(s), time.Millisecond) {
 		begin = s // a long wait would leave the steps no room
 	}
-	a := axis{from: begin, span: max(end.Sub(begin), time.Millisecond)}
+	a := scale{from: begin, span: max(end.Sub(begin), time.Millisecond)}
 	w := waterfall{Marks: a.marks(5), Span: a.span, Live: r.EndedAt.IsZero()}
 
 	if waited := r.StartedAt.Sub(r.CreatedAt.Time); r.StartedAt.IsZero() || begin.Equal(r.CreatedAt.Time) && waited > a.span/200 {
 		until := cmp.Or(r.StartedAt.Time, end)
 		w.Lead = append(w.Lead, waterRow{Name: "waiting for a worker", Status: "wait", Began: r.CreatedAt.Time, Ended: r.StartedAt.Time, Took: until.Sub(r.CreatedAt.Time),
-			Bars: a.bars(stretch{r.CreatedAt.Time, until, "wait", "waiting for a worker"})})
+			Bars: a.bars(barSpan{r.CreatedAt.Time, until, "wait", "waiting for a worker"})})
 	}
 	var cut time.Time // until when a step that never ended can have lasted
 	if !r.StartedAt.IsZero() {
@@ -92,7 +92,7 @@ func newWaterfall(r client.Run, events []client.Event, now time.Time) waterfall 
 }
 
 // step draws a step; cut is where it stopped if its run is not executing it any more.
-func (a axis) step(s *client.Step, breaks []stepBreak, run schedules.RunStatus, cut, now time.Time) waterRow {
+func (a scale) step(s *client.Step, breaks []stepBreak, run schedules.RunStatus, cut, now time.Time) waterRow {
 	row := waterRow{Name: s.Name, Suffix: strings.TrimPrefix(s.Key, s.Name), Status: string(s.Status), Began: s.StartedAt.Time, Ended: s.EndedAt.Time, Attempt: s.Attempt, Step: s}
 	if s.Status == schedules.RunRunning || s.Status == schedules.RunRetrying {
 		row.Ended = time.Time{}
@@ -103,31 +103,31 @@ func (a axis) step(s *client.Step, breaks []stepBreak, run schedules.RunStatus, 
 	end := cmp.Or(row.Ended, later(now, s.StartedAt.Time))
 	row.Took = max(0, end.Sub(s.StartedAt.Time))
 	from := s.StartedAt.Time
-	var parts []stretch
+	var parts []barSpan
 	for _, b := range breaks {
 		if b.at.Before(from) || b.at.After(end) {
 			continue
 		}
-		parts = append(parts, stretch{from, b.at, "failed", fmt.Sprintf("attempt %d failed after %s", b.next-1, lasted(b.at.Sub(from)))})
+		parts = append(parts, barSpan{from, b.at, "failed", fmt.Sprintf("attempt %d failed after %s", b.next-1, lasted(b.at.Sub(from)))})
 		from = earlier(b.at.Add(b.wait), end)
-		parts = append(parts, stretch{b.at, from, "pause", fmt.Sprintf("waits %s for attempt %d", lasted(b.wait), b.next)})
+		parts = append(parts, barSpan{b.at, from, "pause", fmt.Sprintf("waits %s for attempt %d", lasted(b.wait), b.next)})
 	}
 	if from.Before(end) || len(parts) == 0 {
-		parts = append(parts, stretch{from, end, row.Status, fmt.Sprintf("%s, %s", row.Status, lasted(end.Sub(from)))})
+		parts = append(parts, barSpan{from, end, row.Status, fmt.Sprintf("%s, %s", row.Status, lasted(end.Sub(from)))})
 	}
 	row.Bars = a.bars(parts...)
 	return row
 }
 
 // runParts splits the time since the run's first claim into its attempts and the pauses between them.
-func runParts(r client.Run, events []client.Event, end time.Time) []stretch {
-	var parts []stretch
+func runParts(r client.Run, events []client.Event, end time.Time) []barSpan {
+	var parts []barSpan
 	var from time.Time // of the attempt that goes on; zero: none does
 	paused := r.StartedAt.Time
 	what := ""
 	stop := func(at time.Time, class string) {
 		if !from.IsZero() {
-			parts = append(parts, stretch{from, at, class, what + ", " + lasted(at.Sub(from))})
+			parts = append(parts, barSpan{from, at, class, what + ", " + lasted(at.Sub(from))})
 			paused, from = at, time.Time{}
 		}
 	}
@@ -137,7 +137,7 @@ func runParts(r client.Run, events []client.Event, end time.Time) []stretch {
 		case "claimed":
 			stop(at, "stopped")
 			if at.After(paused) && len(parts) > 0 {
-				parts = append(parts, stretch{paused, at, "pause", "waits to go on, " + lasted(at.Sub(paused))})
+				parts = append(parts, barSpan{paused, at, "pause", "waits to go on, " + lasted(at.Sub(paused))})
 			}
 			from, what = at, "attempt"
 			if n, ok := e.Attrs["attempt"]; ok {
@@ -153,9 +153,9 @@ func runParts(r client.Run, events []client.Event, end time.Time) []stretch {
 	case !from.IsZero():
 		stop(end, string(r.Status))
 	case len(parts) == 0: // the log does not reach back so far
-		parts = append(parts, stretch{r.StartedAt.Time, end, string(r.Status), lasted(end.Sub(r.StartedAt.Time))})
+		parts = append(parts, barSpan{r.StartedAt.Time, end, string(r.Status), lasted(end.Sub(r.StartedAt.Time))})
 	case !r.Status.Ended():
-		parts = append(parts, stretch{paused, end, "pause", "waits to go on, " + lasted(end.Sub(paused))})
+		parts = append(parts, barSpan{paused, end, "pause", "waits to go on, " + lasted(end.Sub(paused))})
 	}
 	return parts
 }
@@ -194,13 +194,13 @@ func stepBreaks(events []client.Event, steps []client.Step) map[string][]stepBre
 	return out
 }
 
-// axis maps time to percents.
-type axis struct {
+// scale maps time to percents.
+type scale struct {
 	from time.Time
 	span time.Duration
 }
 
-func (a axis) x(t time.Time) float64 {
+func (a scale) x(t time.Time) float64 {
 	return share(float64(t.Sub(a.from)), float64(a.span))
 }
 
@@ -214,8 +214,8 @@ func share(part, whole float64) float64 {
 
 func hundredth(x float64) float64 { return math.Round(100*x) / 100 }
 
-// bars places stretches. What is too short to be seen is drawn with a least width.
-func (a axis) bars(parts ...stretch) []waterBar {
+// bars places spans of time. What is too short to be seen is drawn with a least width.
+func (a scale) bars(parts ...barSpan) []waterBar {
 	const least = 0.4
 	var out []waterBar
 	for _, p := range parts {
@@ -239,7 +239,7 @@ var spans = []time.Duration{
 }
 
 // marks gives at most so many marks at round distances, the one at zero and any too near to the right end left out.
-func (a axis) marks(most int) []axisMark {
+func (a scale) marks(most int) []scaleMark {
 	step := spans[len(spans)-1]
 	if i := slices.IndexFunc(spans, func(d time.Duration) bool { return a.span/d <= time.Duration(most) }); i >= 0 {
 		step = spans[i]
@@ -247,9 +247,9 @@ func (a axis) marks(most int) []axisMark {
 	for a.span/step > time.Duration(most) {
 		step *= 2
 	}
-	var out []axisMark
+	var out []scaleMark
 	for at := step; at < a.span-a.span/16; at += step {
-		out = append(out, axisMark{X: a.x(a.from.Add(at)), Text: roundSpan(at)})
+		out = append(out, scaleMark{X: a.x(a.from.Add(at)), Text: roundSpan(at)})
 	}
 	return out
 }

@@ -148,7 +148,7 @@ func TestMarksStandAtRoundDistances(t *testing.T) {
 		25 * time.Hour:          "[{24 6h} {48 12h} {72 18h}]",
 		90 * 7 * 24 * time.Hour: "[{17.78 2688h} {35.56 5376h} {53.33 8064h} {71.11 10752h} {88.89 13440h}]",
 	} {
-		if got := fmt.Sprint(axis{from: noon, span: span}.marks(5)); got != want {
+		if got := fmt.Sprint(scale{from: noon, span: span}.marks(5)); got != want {
 			t.Errorf("marks of %s: %s, want %s", span, got, want)
 		}
 	}
