@@ -92,7 +92,12 @@ func explain(cmd *cobra.Command, err error) string {
 	var exists *client.ExistsError
 	var flag *pflag.InvalidValueError
 	var run *pyworkflow.RunError
+	var inFile *fileError
 	switch {
+	case errors.As(err, &inFile) && errors.As(err, &workflow):
+		return inFile.where + ": " + explain(cmd, inFile.err)
+	case errors.As(err, &inFile):
+		return inFile.Error()
 	case errors.As(err, &flag):
 		return flagError(flag)
 	case errors.As(err, &field):

@@ -19,6 +19,7 @@ func newSchedules(p *program) *cobra.Command {
 		newSchedulesAct(p, "reset", "Return a declared schedule to what the code says",
 			"What people changed by hand since the activation is undone; status, note and counters stay.", false),
 		newSchedulesTrigger(p), newSchedulesBackfill(p), newSchedulesHistory(p), newSchedulesNext(p), newSchedulesActivate(p),
+		newSchedulesApply(p),
 	)
 }
 

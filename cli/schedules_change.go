@@ -242,7 +242,7 @@ func (m *manySchedules) ids(ctx context.Context, p *program, c *client.Client, a
 			return nil, err
 		}
 		switch {
-		case verb == "delete" && s.Origin != "":
+		case verb == "delete" && s.DeclaredInCode():
 			declared++
 			continue
 		case verb == "pause" && s.Status == schedules.StatusPaused,
