@@ -143,7 +143,7 @@ func (s *Store) Counts(ctx context.Context, since time.Time) (store.Counts, erro
 		if _, err := c.one([]any{&out.Created}, `SELECT count(*) FROM runs WHERE ns = ? AND created >= ?`, s.ns, from); err != nil {
 			return err
 		}
-		_, err = c.one([]any{&out.Missed}, `SELECT count(*) FROM fates f JOIN schedules s USING(sid) WHERE f.kind = 'missed' AND f.at >= ? AND s.ns = ?`, from, s.ns)
+		_, err = c.one([]any{&out.Missed}, `SELECT count(*) FROM fates f CROSS JOIN schedules s USING(sid) WHERE f.kind = 'missed' AND f.at >= ? AND s.ns = ?`, from, s.ns)
 		return err
 	})
 	return out, wrap(err, "count", "schedules and runs", "")
@@ -167,7 +167,7 @@ func (s *Store) TickCounts(ctx context.Context, bounds []time.Time) ([]int64, er
 	return counts, wrap(err, "count", "ticks", "")
 }
 
-// MissedTicks lists the latest missed ticks.
+// MissedTicks lists the latest missed ticks. CROSS JOIN keeps SQLite to the order of the index.
 func (s *Store) MissedTicks(ctx context.Context, since time.Time, limit int) ([]store.MissedTick, error) {
 	from, ok := dueMS(since).(int64)
 	if !ok {
@@ -183,8 +183,8 @@ func (s *Store) MissedTicks(ctx context.Context, since time.Time, limit int) ([]
 			err := json.Unmarshal(body, &t.Fate)
 			list = append(list, t)
 			return true, err
-		}, `SELECT s.id, s.inc, f.body FROM fates f JOIN schedules s USING(sid) WHERE f.kind = 'missed' AND f.at >= ? AND s.ns = ?
-			ORDER BY f.at DESC, f.nominal DESC LIMIT ?`, from, s.ns, max(0, limit))
+		}, `SELECT s.id, s.inc, f.body FROM fates f CROSS JOIN schedules s USING(sid) WHERE f.kind = 'missed' AND f.at >= ? AND s.ns = ?
+			ORDER BY f.at DESC, f.sid DESC, f.nominal DESC, f.key DESC LIMIT ?`, from, s.ns, max(0, limit))
 	})
 	return list, wrap(err, "list", "missed ticks", "")
 }

@@ -37,6 +37,7 @@ func Run(t *testing.T, open func(t *testing.T, clock func() time.Time) store.Sto
 		{"Steps", stepCases},
 		{"Lists", listCases},
 		{"Fates", fateCases},
+		{"Views", viewCases},
 		{"Outbox", outboxCases},
 		{"Leases", leaseCases},
 		{"Registry", registryCases},
