@@ -31,6 +31,7 @@ var seldom = map[string]string{
 	"llen":             "a look at a message that has waited for long, and doctor",
 	"lpos":             "a look at a message that has waited for long, and after damage",
 	"smembers":         "doctor and keepers, which look at the queues",
+	"scan":             "doctor and keepers, which look at the queues",
 	"lpush":            "asynq puts back what a stopping worker did not take",
 	"zremrangebyrank":  "asynq's archive, for a message that came back 25 times",
 	"zremrangebyscore": "asynq's archive, for a message that came back 25 times",

@@ -5,6 +5,7 @@ package faults
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -120,6 +121,9 @@ func (w *world) busy(ctx context.Context) (why []string) {
 	if *full && w.counts[check.FaultAsynq] > 0 {
 		// The keepers clean up what the damage has left, once asynq's leases of 30 s and as much again have passed.
 		queue := "asynq:{pyworkflow:" + w.namespace + ":default}:"
+		if records := slices.DeleteFunc(w.keys(ctx), func(key string) bool { return !strings.HasPrefix(key, queue+"t:") }); len(records) > 0 {
+			why = append(why, fmt.Sprintf("%d task records of asynq's, %s among them", len(records), records[0]))
+		}
 		var active, waiting, retry *redis.IntCmd
 		_, err := w.redis.TxPipelined(ctx, func(p redis.Pipeliner) error { // at one instant, since tasks go round
 			active, waiting, retry = p.LLen(ctx, queue+"active"), p.LLen(ctx, queue+"pending"), p.ZCard(ctx, queue+"retry")

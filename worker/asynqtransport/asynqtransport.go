@@ -63,6 +63,9 @@ type Transport struct {
 
 	tidying sync.Mutex
 	places  map[string]place // by asynq's name of a queue
+
+	sweeping sync.Mutex
+	cursors  map[string]uint64 // of the round through a server's keys, by its address
 }
 
 // New makes a Transport. It does not connect: that is left to the first use.
@@ -85,7 +88,8 @@ func New(cfg Config) (*Transport, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Transport{cfg: cfg, client: asynq.NewClientFromRedisClient(cfg.Client), inspector: asynq.NewInspectorFromRedisClient(cfg.Client)}, nil
+	return &Transport{cfg: cfg, client: asynq.NewClientFromRedisClient(cfg.Client), inspector: asynq.NewInspectorFromRedisClient(cfg.Client),
+		cursors: make(map[string]uint64)}, nil
 }
 
 func (t *Transport) queue(q string) string { return "pyworkflow:" + t.cfg.Namespace + ":" + q }

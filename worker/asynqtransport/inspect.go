@@ -92,5 +92,6 @@ func (t *Transport) needs() []redisrights.Need {
 		redisrights.Need{Args: []any{"ZADD", "asynq:workers", 0, "inspect"}, Key: "~asynq:workers*"},
 		redisrights.Need{Args: []any{"SUBSCRIBE", "asynq:cancel"}, Channel: "&asynq:cancel"},
 		redisrights.Need{Args: []any{"PING"}},
+		redisrights.Need{Args: []any{"SCAN", 0, "COUNT", 1}},
 	)
 }

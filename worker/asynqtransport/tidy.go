@@ -24,6 +24,7 @@ const (
 	tidyPage          = 500              // tasks of one queue, and of one script call
 	tidyLines         = 20               // log lines about one queue; the rest is counted
 	searched          = 1000             // entries of a list of waiting tasks that are looked through
+	scanPage          = 1000             // keys of a server
 )
 
 // removeCmd removes tasks, whatever a queue holds of them, but those whose lease lasts longer than is said.
@@ -82,6 +83,29 @@ for i = 2, #ARGV do
 	end
 end
 return forgotten`)
+
+// strayCmd removes records of tasks that no list and no set of the queue has: asynq writes and removes the two together.
+//
+// KEYS[1]: asynq:{<queue>}:active. ARGV: the prefix of the queue's keys; the longest list of waiting tasks that is searched; task ids. Returns the ids that were
+// removed.
+var strayCmd = redis.NewScript(`
+local prefix = ARGV[1]
+local removed = {}
+if redis.call("LLEN", prefix .. "pending") > tonumber(ARGV[2]) then
+	return removed
+end
+for i = 3, #ARGV do
+	local id = ARGV[i]
+	local held = redis.call("LPOS", KEYS[1], id) or redis.call("LPOS", prefix .. "pending", id)
+	for _, set in ipairs({"scheduled", "retry", "archived", "completed"}) do
+		held = held or redis.call("ZSCORE", prefix .. set, id)
+	end
+	if not held and redis.call("DEL", prefix .. "t:" .. id) == 1 then
+		redis.call("ZREM", prefix .. "lease", id)
+		table.insert(removed, id)
+	end
+end
+return removed`)
 
 // keys are those of a queue in asynq.
 type keys struct{ prefix string }
@@ -146,6 +170,7 @@ type place struct{ active, expired int64 }
 //   - A task whose lease ran out LeaseGrace ago is removed if it has no content or one that asynq cannot read. The latter would keep asynq from putting back
 //     anything in any queue of its workers.
 //   - What is left of a task that has a lease, and is not active, is removed.
+//   - So is the record of a task that waits nowhere, as when a list of waiting ones was lost: what is found among the next thousand keys of the server.
 func (t *Transport) Tidy(ctx context.Context) error {
 	all, err := t.cfg.Client.SMembers(ctx, allQueues).Result()
 	if err != nil {
@@ -166,7 +191,52 @@ func (t *Transport) Tidy(ctx context.Context) error {
 		places[q] = next
 	}
 	t.places = places
+	if err := t.sweepRecords(ctx); err != nil {
+		errs = append(errs, fmt.Errorf("tidy task records: %w", err))
+	}
 	return errors.Join(errs...)
+}
+
+// sweepRecords goes on with the round through each server's keys, and removes the records of tasks that wait nowhere.
+func (t *Transport) sweepRecords(ctx context.Context) error {
+	prefix := "asynq:{" + t.queue("")
+	sweep := func(ctx context.Context, c *redis.Client) error {
+		server := c.Options().Addr
+		t.sweeping.Lock()
+		at := t.cursors[server]
+		t.sweeping.Unlock()
+		found, next, err := c.Scan(ctx, at, prefix+"*}:t:*", scanPage).Result()
+		if err != nil {
+			return err
+		}
+		t.sweeping.Lock()
+		t.cursors[server] = next
+		t.sweeping.Unlock()
+		byQueue := make(map[string][]string)
+		for _, key := range found {
+			name, id, ok := strings.Cut(strings.TrimPrefix(key, prefix), "}:t:")
+			if ok {
+				byQueue[name] = append(byQueue[name], id)
+			}
+		}
+		var errs []error
+		for name, ids := range byQueue {
+			queue := t.queue(name)
+			k := keysOf(queue)
+			removed, err := t.inPages(ctx, strayCmd, []string{k.active()}, []any{k.prefix, searched}, ids)
+			t.told(ctx, slog.LevelInfo, queue, "record of a task is removed", "it waits nowhere", removed)
+			errs = append(errs, err)
+		}
+		return errors.Join(errs...)
+	}
+	switch c := t.cfg.Client.(type) {
+	case *redis.ClusterClient:
+		return c.ForEachMaster(ctx, sweep)
+	case *redis.Client:
+		return sweep(ctx, c)
+	default:
+		return fmt.Errorf("a client of type %T cannot be swept", c)
+	}
 }
 
 func (t *Transport) tidyQueue(ctx context.Context, queue string, at place) (place, error) {

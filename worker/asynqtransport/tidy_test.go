@@ -138,6 +138,38 @@ func TestWhatIsDropped(t *testing.T) {
 	}
 }
 
+// What waits nowhere is removed, and what waits somewhere is not, on one server as on a cluster.
+func TestRecordsThatWaitNowhereAreRemoved(t *testing.T) {
+	ns := redistest.Namespace(t)
+	alone := newBroken(t, redistest.Shared(t), ns)
+	cluster := redistest.StartCluster(t, 3)
+	spread := &broken{t: t, c: cluster.Client(t), log: &logged{}, name: alone.name, prefix: alone.prefix}
+	var err error
+	if spread.tr, err = asynqtransport.New(asynqtransport.Config{Client: cluster.Client(t), Namespace: ns}); err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range map[string]*broken{"alone": alone, "cluster": spread} {
+		var all []store.Message
+		for i := range 7 {
+			all = append(all, msg("default", i))
+		}
+		dispatch(t, b.tr, append(all, msg("other", 1))...)
+		b.do("DEL @pending", "RPUSH @pending run_000:1", "RPUSH @active run_001:1", "ZADD @lease 9999999999 run_001:1", "ZADD @scheduled 1 run_002:1",
+			"ZADD @retry 1 run_003:1", "ZADD @archived 1 run_004:1", "ZADD @completed 1 run_005:1", "HSET @t:junk msg x")
+		b.tidyUntil(name+": what waits nowhere is gone", func() bool {
+			return b.c.Exists(t.Context(), b.prefix+"t:run_006:1").Val()+b.c.Exists(t.Context(), b.prefix+"t:junk").Val() == 0
+		})
+		for i := range 6 {
+			if key := fmt.Sprintf("%st:run_%03d:1", b.prefix, i); b.c.Exists(t.Context(), key).Val() != 1 {
+				t.Errorf("%s: %s is gone", name, key)
+			}
+		}
+		if other := strings.Replace(b.prefix, "default", "other", 1) + "t:run_001:1"; b.c.Exists(t.Context(), other).Val() != 1 {
+			t.Errorf("%s: a message of another queue, which waits, is gone", name)
+		}
+	}
+}
+
 // A drop costs little however many wait: what it leaves is removed once it was received.
 func TestDropDoesNotSearchALongQueue(t *testing.T) {
 	b := newBroken(t, redistest.Shared(t), redistest.Namespace(t))
