@@ -46,6 +46,10 @@ func veil(args, env []string) (shown, withSecrets []string, ok bool) {
 func veilArg(before, arg string) string {
 	name, value, hasValue := strings.Cut(arg, "=")
 	switch {
+	case name == "--dashboard-token" && hasValue:
+		return name + "=***"
+	case before == "--dashboard-token":
+		return "***"
 	case hasValue && name == "--"+alertURLFlag:
 		return name + "=" + alert.MaskURL(value)
 	case before == "--"+alertURLFlag, strings.HasPrefix(arg, "https://hooks.slack.com/"):

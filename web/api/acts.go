@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/pyworkflow-go/pyworkflow/client"
 	"github.com/pyworkflow-go/pyworkflow/schedules"
+	"github.com/pyworkflow-go/pyworkflow/web/live"
 )
 
 // noted is the body of acts that can say why.
@@ -117,6 +119,28 @@ func (s *server) addScheduleActs() {
 		Summary: "Show what became of each tick", Description: "The newest nominal time first."}, example{answer: page(exampleFate)},
 		func(ctx context.Context, in *historyInput) (*answer[client.Page[client.Fate]], error) {
 			return give(c.ListHistory(ctx, in.ID, client.FateFilter{Start: instantOf(in.Start), End: instantOf(in.End), Fate: schedules.FateKind(in.Fate)}, in.request()))
+		})
+	type timelineInput struct {
+		OneSchedule
+		Count int `query:"count" minimum:"1" maximum:"1000" doc:"The latest so many; 100 when left out."`
+	}
+	add(s, huma.Operation{OperationID: "timeline", Method: http.MethodGet, Path: "/schedules/{id}/timeline", Tags: []string{tagSchedules},
+		Summary: "Show the latest ticks with their runs", Description: "The newest nominal time first, each with when its run began and ended."},
+		example{answer: client.Page[client.TimelineTick]{Items: []client.TimelineTick{exampleTimeline}}},
+		func(ctx context.Context, in *timelineInput) (*answer[client.Page[client.TimelineTick]], error) {
+			return list(c.Timeline(ctx, in.ID, cmp.Or(in.Count, 100)))
+		})
+	type stripsInput struct {
+		Schedule []string `query:"schedule,explode" required:"true" doc:"The schedules; may be repeated, at most 200."`
+		Count    int      `query:"count" minimum:"1" maximum:"1000" doc:"The latest so many ticks of each; 20 when left out."`
+	}
+	add(s, huma.Operation{OperationID: "strips", Method: http.MethodGet, Path: "/strips", Tags: []string{tagSchedules}, Summary: "Show the latest ticks of several schedules",
+		Description: "By id, with the part of runs that completed and how long they took. An id that was never used has none."}, example{answer: map[string]client.Strip{"report": exampleStrip}},
+		func(ctx context.Context, in *stripsInput) (*answer[map[string]client.Strip], error) {
+			if len(in.Schedule) > live.MaxWatched {
+				return nil, &schedules.FieldError{Field: "schedule", Problem: fmt.Sprintf("names %d; at most %d are shown in one answer", len(in.Schedule), live.MaxWatched)}
+			}
+			return give(c.Strips(ctx, in.Schedule, cmp.Or(in.Count, 20)))
 		})
 	type nextInput struct {
 		OneSchedule

@@ -46,6 +46,23 @@ var (
 	exampleQueue = client.Queue{Name: "default", Waiting: 2, Active: 1, Oldest: client.Duration{Duration: schedules.Duration(3 * time.Second)}, Workers: 2}
 )
 
+var (
+	exampleRate  = 0.95
+	exampleStrip = client.Strip{Ticks: []client.StripTick{{NominalTime: client.Time{Time: exampleTime}, Trigger: schedules.TriggerSchedule, Fate: schedules.FateStarted, RunID: exampleRunID,
+		RunStatus: schedules.RunCompleted, Took: client.Duration{Duration: schedules.Duration(time.Second)}}}, SuccessRate: &exampleRate,
+		P50: client.Duration{Duration: schedules.Duration(time.Second)}, P95: client.Duration{Duration: schedules.Duration(2 * time.Second)}}
+	exampleTimeline = client.TimelineTick{Fate: exampleFate, Status: schedules.RunCompleted, Started: client.Time{Time: exampleTime}, Ended: client.Time{Time: exampleTime.Add(time.Second)},
+		Attempt: 1, Worker: "host-2:7:abcd"}
+	exampleUpcoming = client.Upcoming{From: client.Time{Time: exampleTime}, Width: schedules.Duration(time.Minute), Counts: []int64{12, 0, 3}, Complete: true,
+		Next: []client.UpcomingTick{{NominalTime: client.Time{Time: exampleTime}, DueAt: client.Time{Time: exampleTime}, ScheduleID: "report", Workflow: "daily_report"}}}
+	exampleOverview = client.Overview{Now: client.Time{Time: exampleTime}, Store: "redis localhost:6379/0",
+		Schedules:  map[schedules.Status]int64{schedules.StatusActive: 12, schedules.StatusPaused: 1, schedules.StatusFinished: 0, schedules.StatusDeleted: 2},
+		ActiveRuns: 1, Running: []client.Run{}, Completed: 240, Failed: 1, Missed: 1, FailedRuns: []client.Run{},
+		MissedTicks: []client.MissedTick{{ScheduleID: "report", Fate: client.Fate{NominalTime: client.Time{Time: exampleTime}, Trigger: schedules.TriggerSchedule,
+			DecidedAt: client.Time{Time: exampleTime.Add(26 * time.Hour)}, Fate: schedules.FateMissed, Reason: "window"}}},
+		Processes: []client.Process{exampleProcess}, Queues: []client.Queue{exampleQueue}}
+)
+
 var exampleFinding = func() client.Finding {
 	f := client.Finding{Check: "workers", Message: "no live worker: runs wait (active schedules: 3, pending runs: 1)", Remedy: `start one: "worker run"`}
 	f.Status = "warning"

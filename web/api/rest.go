@@ -1,12 +1,15 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/pyworkflow-go/pyworkflow/client"
+	"github.com/pyworkflow-go/pyworkflow/schedules"
 )
 
 const (
@@ -52,6 +55,23 @@ func (s *server) addRest() {
 	type named struct {
 		Name string `path:"name" doc:"Its name."`
 	}
+	add(s, huma.Operation{OperationID: "overview", Method: http.MethodGet, Path: "/overview", Tags: []string{tagSystem}, Summary: "Show all at a glance",
+		Description: "What runs, what failed and what was missed in the last 24 hours, who lives, what waits in the queues."}, example{answer: exampleOverview},
+		func(ctx context.Context, _ *none) (*answer[client.Overview], error) { return give(c.Overview(ctx)) })
+	type upcomingInput struct {
+		From  string `query:"from" format:"date-time" doc:"The first stretch begins here; now when left out."`
+		Width string `query:"width" doc:"How long a stretch is; 1m when left out."`
+		Count int    `query:"count" minimum:"1" maximum:"1440" doc:"How many stretches; 60 when left out."`
+	}
+	add(s, huma.Operation{OperationID: "upcoming", Method: http.MethodGet, Path: "/upcoming", Tags: []string{tagSystem}, Summary: "Show where ticks will pile up",
+		Description: "How many regular ticks will be due in each of the stretches of time to come."}, example{answer: exampleUpcoming},
+		func(ctx context.Context, in *upcomingInput) (*answer[client.Upcoming], error) {
+			width, err := schedules.ParseDuration(cmp.Or(in.Width, "1m"))
+			if err != nil {
+				return nil, renamed(err, "width")
+			}
+			return give(c.Upcoming(ctx, instantOf(in.From), time.Duration(width), cmp.Or(in.Count, 60)))
+		})
 	add(s, huma.Operation{OperationID: "list-workflows", Method: http.MethodGet, Path: "/workflows", Tags: []string{tagWorkflows}, Summary: "List workflows",
 		Description: "Those of this program and those that workers or activations have announced."}, example{answer: page(exampleWorkflow)},
 		func(ctx context.Context, _ *none) (*answer[client.Page[client.Workflow]], error) {

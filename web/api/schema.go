@@ -196,6 +196,10 @@ func finishStruct(s *huma.Schema, t reflect.Type) {
 			continue
 		}
 		switch {
+		case tagName(f) == "run_status": // empty where there is no run
+			empty := *p
+			empty.Enum = append([]any{""}, p.Enum...)
+			s.Properties[tagName(f)] = &empty
 		case p.Type == huma.TypeArray && f.Type.Kind() == reflect.Slice:
 			p.Nullable = false
 		case f.Type.Kind() == reflect.Pointer && p.Ref != "":
