@@ -117,13 +117,14 @@ func (w *world) post(path string, pairs ...string) answer {
 // has fails the test unless the page has the status and holds every text, in its markup as it is.
 func (a answer) has(status int, texts ...string) answer {
 	a.t.Helper()
-	if a.Status != status {
-		a.t.Errorf("%s: status %d, want %d\n%s", a.Path, a.Status, status, a.text())
-	}
+	var lacking []string
 	for _, text := range texts {
 		if !strings.Contains(a.Body, text) {
-			a.t.Errorf("%s lacks %q:\n%s", a.Path, text, a.text())
+			lacking = append(lacking, text)
 		}
+	}
+	if a.Status != status || len(lacking) > 0 {
+		a.t.Errorf("%s: status %d, want %d; lacks %q:\n%s", a.Path, a.Status, status, lacking, a.text())
 	}
 	return a
 }
@@ -140,13 +141,15 @@ func (a answer) lacks(texts ...string) answer {
 
 var (
 	mainPart = regexp.MustCompile(`(?s)<main.*</main>`)
+	pictures = regexp.MustCompile(`(?s)<svg.*?</svg>`)
+	tags     = regexp.MustCompile(`<[^>]*>`)
 	blanks   = regexp.MustCompile(`\s+`)
 )
 
-// text is the part of the page that differs, for messages.
+// text is what the page says, for messages.
 func (a answer) text() string {
-	text := blanks.ReplaceAllString(mainPart.FindString(a.Body), " ")
-	return schedules.Cut(text, 4000)
+	text := tags.ReplaceAllString(pictures.ReplaceAllString(mainPart.FindString(a.Body), ""), " ")
+	return schedules.Cut(blanks.ReplaceAllString(text, " "), 4000)
 }
 
 func (w *world) create(id string, spec schedules.Spec, change ...func(*client.CreateRequest)) client.Schedule {

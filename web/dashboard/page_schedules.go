@@ -14,6 +14,17 @@ import (
 // schedulesRoutes are the pages of schedules and the acts on them.
 func (d *dashboard) schedulesRoutes() {
 	d.get("/schedules", d.schedules)
+	d.act("/schedules/act", d.bulkForm, d.bulkDo)
+	d.act("/schedules/new", d.newSchedule, d.createSchedule)
+	d.post("/schedules/preview", d.previewSchedule)
+	d.get("/schedules/{id}", d.schedule)
+	d.act("/schedules/{id}/edit", d.editSchedule, d.updateSchedule)
+	for verb, a := range scheduleActs {
+		d.act("/schedules/{id}/"+verb, d.actForm(a), d.actDo(a))
+	}
+	d.act("/schedules/{id}/trigger", d.triggerForm, d.triggerDo)
+	d.act("/schedules/{id}/backfill", d.backfillForm, d.backfillDo)
+	d.act("/backfills/{id}/cancel", d.cancelBackfillForm, d.cancelBackfillDo)
 }
 
 // schedulesShown is how many schedules one page lists.
@@ -23,9 +34,14 @@ const schedulesShown = 50
 type schedulesPage struct {
 	Rows      []scheduleRow
 	Filter    scheduleFilter
+	Statuses  []option
 	Workflows []option
+	Overlaps  []option
+	Sorts     []option
 	Pager     pager
 	None      bool // there is no schedule at all
+	ReadOnly  bool
+	Example   string // a workflow that a first schedule may run
 }
 
 // scheduleFilter is what the list was narrowed to.
@@ -35,34 +51,64 @@ type scheduleFilter struct {
 
 // Narrowed reports whether anything is left out.
 func (f scheduleFilter) Narrowed() bool {
-	return f.Search != "" || f.Status != "" || f.Workflow != "" || f.Overlap != ""
+	return f.Search != "" || f.Status != "" || f.Workflow != "" || f.Overlap != "" || f.Sort != ""
 }
 
 // scheduleRow is one schedule of the list.
 type scheduleRow struct {
 	client.Schedule
-	When  string // in words
-	Strip strip
+	When        string // in words
+	Strip       strip
+	SuccessRate *float64
+	P50, P95    client.Duration
 }
+
+var (
+	statusOptions = []option{{"", "Any status"}, {"active", "Active"}, {"paused", "Paused"}, {"finished", "Finished"}, {"deleted", "Deleted"}}
+	sortOptions   = []option{{"", "By id"}, {"next", "Next run first"}}
+	// overlapOptions are what may become of a tick while a run is active, in the words of the form.
+	overlapOptions = []option{
+		{string(schedules.OverlapSkip), "skip: nothing starts"},
+		{string(schedules.OverlapBufferOne), "buffer_one: one tick waits for its end"},
+		{string(schedules.OverlapBufferAll), "buffer_all: every tick waits its turn"},
+		{string(schedules.OverlapCancelOther), "cancel_other: it is cancelled, the tick follows"},
+		{string(schedules.OverlapAllowAll), "allow_all: it starts at once"},
+	}
+)
 
 func (d *dashboard) schedules(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
 	f := scheduleFilter{Search: q.Get("q"), Status: q.Get("status"), Workflow: q.Get("workflow"), Overlap: q.Get("overlap"), Sort: q.Get("sort")}
-	got, err := d.Client.ListSchedules(r.Context(), client.ScheduleFilter{Workflow: f.Workflow, Status: schedules.Status(f.Status)}, pageRequest(r, "", schedulesShown))
+	got, err := d.Client.ListSchedules(r.Context(), client.ScheduleFilter{Workflow: f.Workflow, Status: schedules.Status(f.Status), Overlap: schedules.OverlapPolicy(f.Overlap),
+		Search: f.Search, Sort: f.Sort}, pageRequest(r, "", schedulesShown))
 	if err != nil {
 		return err
 	}
-	p := schedulesPage{Filter: f, Pager: newPager(r, "", "", len(got.Items), "schedule", got.NextCursor)}
-	p.None = len(got.Items) == 0 && !f.Narrowed() && p.Pager.First == "" && p.Pager.Next == ""
-	events := url.Values{}
-	for _, s := range got.Items {
-		p.Rows = append(p.Rows, scheduleRow{Schedule: s, When: describe(s.Spec)})
-		events.Add("schedule", s.ScheduleID)
+	p := schedulesPage{Filter: f, Statuses: statusOptions, Sorts: sortOptions, Overlaps: []option{{"", "Any policy"}}, Pager: newPager(r, "", "", len(got.Items), "schedule", got.NextCursor),
+		ReadOnly: d.ReadOnly, Example: "WORKFLOW"}
+	for _, o := range overlapOptions {
+		p.Overlaps = append(p.Overlaps, option{o.Value, o.Value})
 	}
-	if p.Workflows, err = d.workflowOptions(r.Context(), f.Workflow, "any workflow"); err != nil {
+	p.None = len(got.Items) == 0 && !f.Narrowed() && p.Pager.First == "" && p.Pager.Next == ""
+	ids := make([]string, 0, len(got.Items))
+	for _, s := range got.Items {
+		ids = append(ids, s.ScheduleID)
+	}
+	strips, err := d.Client.Strips(r.Context(), ids, stripBars)
+	if err != nil {
 		return err
 	}
-	return d.show(w, r, page{Template: "schedules", Title: "Schedules", Nav: "schedules", Events: events, Data: p})
+	for _, s := range got.Items {
+		v := strips[s.ScheduleID]
+		p.Rows = append(p.Rows, scheduleRow{Schedule: s, When: describe(s.Spec), Strip: newStrip(v.Ticks), SuccessRate: v.SuccessRate, P50: v.P50, P95: v.P95})
+	}
+	if p.Workflows, err = d.workflowOptions(r.Context(), f.Workflow, "Any workflow"); err != nil {
+		return err
+	}
+	if len(p.Workflows) > 1 {
+		p.Example = p.Workflows[1].Value
+	}
+	return d.show(w, r, page{Template: "schedules", Title: "Schedules", Nav: "schedules", Events: url.Values{"schedule": ids}, Data: p})
 }
 
 // workflowOptions are the known workflows, and the one that is chosen.

@@ -3,8 +3,8 @@ package dashboard
 import (
 	"fmt"
 	"strings"
-	"time"
 
+	"github.com/pyworkflow-go/pyworkflow/client"
 	"github.com/pyworkflow-go/pyworkflow/schedules"
 )
 
@@ -27,32 +27,26 @@ const (
 	stripBars = 20
 )
 
-// stripTick is what a bar shows of a tick.
-type stripTick struct {
-	Nominal time.Time
-	Fate    schedules.FateKind
-	Reason  string
-	Run     schedules.RunStatus // empty: it has none, or none that is kept
-	Took    time.Duration
-}
+// stripLegend are the bars whose meaning is told below a list.
+var stripLegend = []string{"completed", "failed", "cancelled", "running", "buffered", "skipped", "missed"}
 
 // newStrip lays ticks out, the newest at the right end.
-func newStrip(ticks []stripTick) strip {
+func newStrip(ticks []client.StripTick) strip {
 	if len(ticks) > stripBars {
 		ticks = ticks[len(ticks)-stripBars:]
 	}
 	s := strip{Width: stripBars*barStep - 2}
 	counts := map[string]int{}
 	for i, t := range ticks {
-		shape := string(t.Run)
+		shape := string(t.RunStatus)
 		if shape == "" {
 			shape = string(t.Fate)
 		}
-		title := exactText(t.Nominal) + ": " + shape
+		title := exactText(t.NominalTime.Time) + ": " + shape
 		if t.Reason != "" {
 			title += " (" + reasonWords(t.Reason) + ")"
 		}
-		if t.Took > 0 {
+		if t.Took.Duration > 0 {
 			took, _ := span(t.Took) // a Duration is a span of time
 			title += ", took " + took
 		}

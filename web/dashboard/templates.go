@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"path"
 	"strings"
+
+	"github.com/pyworkflow-go/pyworkflow/client"
 )
 
 //go:embed templates/*.html
@@ -44,24 +46,28 @@ func (d *dashboard) parsePages() (pages, error) {
 // funcs are what templates may call besides the methods of their data.
 func (d *dashboard) funcs() template.FuncMap {
 	return template.FuncMap{
-		"static": d.static.url,
-		"href":   href,
-		"args":   args,
-		"icon":   icon,
-		"rel":    d.rel,   // 3m ago, in 2h: counts by itself
-		"exact":  exact,   // 2026-03-01 09:00:00 UTC
-		"clock":  clock,   // 09:00:00 today, else with its date
-		"viewer": viewer,  // the same instant in the viewer's zone; in UTC without script
-		"span":   span,    // 1.2s, 3m 20s
-		"took":   d.took,  // between two instants, up to now when the second is missing
-		"num":    num,     // 12,345
-		"pct":    percent, // 98.5%
-		"mark":   markOf,  // class and icon of a status or a fate
-		"json":   indented,
-		"plural": plural,
-		"host":   hostOf,
-		"short":  shortID,
-		"reason": reasonWords,
+		"static":   d.static.url,
+		"href":     href,
+		"args":     args,
+		"icon":     icon,
+		"rel":      d.rel,   // 3m ago, in 2h: counts by itself
+		"exact":    exact,   // 2026-03-01 09:00:00 UTC
+		"clock":    clock,   // 09:00:00 today, else with its date
+		"viewer":   viewer,  // the same instant in the viewer's zone; in UTC without script
+		"span":     span,    // 1.2s, 3m 20s
+		"took":     d.took,  // between two instants, up to now when the second is missing
+		"num":      num,     // 12,345
+		"pct":      percent, // 98.5%
+		"mark":     markOf,  // class and icon of a status or a fate
+		"json":     indented,
+		"plural":   plural,
+		"host":     hostOf,
+		"short":    shortID,
+		"reason":   reasonWords,
+		"legend":   func() []string { return stripLegend },
+		"tlLegend": func() []timelineMark { return timelineLegend },
+		"exactly":  func(t client.Time) string { return exactText(t.Time) },
+		"add":      sum,
 	}
 }
 
@@ -95,4 +101,19 @@ func args(pairs ...any) (map[string]any, error) {
 func arguments() map[string]any {
 	return map[string]any{"Label": "", "Hint": "", "Placeholder": "", "Type": "", "Options": nil, "Rows": 4, "Class": "", "Required": false, "List": "", "Mono": false,
 		"Checked": false, "Value": "", "Icon": "", "Text": "", "Command": "", "Kind": "", "Preview": false, "Optional": ""}
+}
+
+// sum adds places in a picture.
+func sum(values ...any) (total float64, err error) {
+	for _, v := range values {
+		switch n := v.(type) {
+		case int:
+			total += float64(n)
+		case float64:
+			total += n
+		default:
+			return 0, fmt.Errorf("add: %T is no number", v)
+		}
+	}
+	return tenth(total), nil
 }

@@ -175,9 +175,12 @@ func num(v any) (string, error) {
 	return b.String(), nil
 }
 
-// percent writes a share of one. Only what is all is 100%, only what is nothing 0%.
-func percent(share float64) string {
-	switch p := share * 100; {
+// percent writes a share of one; nil is none. Only what is all is 100%, only what is nothing 0%.
+func percent(share *float64) string {
+	if share == nil {
+		return "–"
+	}
+	switch p := *share * 100; {
 	case p <= 0:
 		return "0%"
 	case p >= 100:

@@ -269,6 +269,43 @@ function kinds(form) {
   }
 }
 
+// Offers the zones that the browser knows.
+function zones(list) {
+  if (!list || !Intl.supportedValuesOf) return;
+  for (const zone of ["UTC", ...Intl.supportedValuesOf("timeZone")]) list.append(new Option("", zone));
+}
+
+// ---- pictures: one stop for Tab, then the arrow keys; what is pointed at is written out below
+
+function roving() {
+  for (const group of $$("[data-roving]")) {
+    const stops = $$("a", group);
+    const here = stops.find((a) => a === document.activeElement) || stops.at(-1);
+    for (const a of stops) a.setAttribute("tabindex", a === here ? "0" : "-1");
+  }
+}
+
+function rove(e) {
+  const group = e.target.closest?.("[data-roving]");
+  if (!group) return;
+  const stops = $$("a", group), at = stops.indexOf(e.target.closest("a"));
+  const to = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: stops.length - 1 }[e.key];
+  if (to === undefined || !stops[to]) return;
+  e.preventDefault();
+  stops[to].focus();
+  roving();
+}
+
+function readOut(e) {
+  const stop = e.target.closest?.("[data-roving] a");
+  const line = stop && $(`[data-readout="${stop.closest("[data-roving]").id}"]`);
+  if (line) say(line, stop.getAttribute("aria-label"));
+}
+
+document.addEventListener("keydown", rove);
+document.addEventListener("focusin", readOut);
+document.addEventListener("pointerover", readOut);
+
 // ---- the theme
 
 const themes = { "": ["System", "Theme: as the system"], light: ["Light", "Theme: light"], dark: ["Dark", "Theme: dark"] };
@@ -333,8 +370,10 @@ $$("[data-theme-toggle]").forEach((b) => theme(b));
 $$("[data-dismiss]").forEach((b) => { b.hidden = false; });
 copies(document);
 $$("form").forEach(kinds);
+zones($("#zones"));
 localize();
 count();
 selection();
+roving();
 setInterval(() => { count(); again(); }, 1000);
 listen();
