@@ -17,6 +17,8 @@ type Config struct {
 	Client *client.Client
 	// ReadOnly leaves out and refuses every act.
 	ReadOnly bool
+	// Doctor says what the overview's look at the store and the work looks at; Records is not used.
+	Doctor client.DoctorOptions
 	// Log is told of requests that failed for reasons that are not the viewer's; nil: discards.
 	Log *slog.Logger
 	// Namespace, Runtime and Version are shown on each page; empty ones are left out.
@@ -29,6 +31,7 @@ type dashboard struct {
 	mux    *http.ServeMux
 	static *static
 	pages  pages
+	health health
 	skew   atomic.Int64 // nanoseconds that the store's clock is ahead of this host's
 }
 
@@ -50,7 +53,7 @@ func New(cfg Config) (http.Handler, error) {
 	}
 	d.mux.Handle("GET /static/", d.static)
 	for _, routes := range []func(){
-		d.schedulesRoutes, d.runsRoutes,
+		d.overviewRoutes, d.schedulesRoutes, d.runsRoutes, d.workersRoutes,
 	} {
 		routes()
 	}
