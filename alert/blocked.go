@@ -133,7 +133,7 @@ func (s *Sender) confirm(ctx context.Context, k block) {
 	case err != nil:
 		s.cfg.Log.Debug("whether a schedule is still blocked is not known; asking again", "schedule_id", k.ref.ID, "error", err)
 		return
-	case string(d.BlockedBy) != k.run:
+	case string(d.BlockedBy) != k.run, d.Status == schedules.StatusPaused, d.Status == schedules.StatusDeleted: // somebody has seen to it
 		s.blocks.settle(k, true)
 		return
 	}

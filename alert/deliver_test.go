@@ -86,33 +86,33 @@ func TestAgain(t *testing.T) {
 	}{
 		{"500, then 200", func(n int, w http.ResponseWriter, _ *http.Request) {
 			if n == 1 {
-				w.WriteHeader(500)
+				w.WriteHeader(http.StatusInternalServerError)
 			}
 		}, 2, Stats{Sent: 1}, "attempts=2"},
 		{"cut off, then 204", func(n int, w http.ResponseWriter, _ *http.Request) {
 			if n == 1 {
 				panic(http.ErrAbortHandler)
 			}
-			w.WriteHeader(204)
+			w.WriteHeader(http.StatusNoContent)
 		}, 2, Stats{Sent: 1}, "attempts=2"},
-		{"always 503", func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }, 4, Stats{Failed: 1}, "answers 503 Service Unavailable"},
+		{"always 503", func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }, 4, Stats{Failed: 1}, "answers 503 Service Unavailable"},
 		{"429, then 200", func(n int, w http.ResponseWriter, _ *http.Request) {
 			if n < 3 {
-				w.WriteHeader(429)
+				w.WriteHeader(http.StatusTooManyRequests)
 			}
 		}, 3, Stats{Sent: 1}, "attempts=3"},
-		{"404", func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) }, 1, Stats{Failed: 1}, "answers 404 Not Found"},
+		{"404", func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }, 1, Stats{Failed: 1}, "answers 404 Not Found"},
 		{"410 with a long answer that shows the address", func(_ int, w http.ResponseWriter, r *http.Request) {
-			w.WriteHeader(410)
+			w.WriteHeader(http.StatusGone)
 			fmt.Fprint(w, strings.Repeat(r.URL.String(), 100_000))
 		}, 1, Stats{Failed: 1}, "answers 410 Gone"},
 		{"a redirect that is nonsense", func(_ int, w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Location", "::"+r.URL.Path)
-			w.WriteHeader(307)
+			w.WriteHeader(http.StatusTemporaryRedirect)
 		}, 4, Stats{Failed: 1}, "failed to parse Location header"},
 		{"a redirect to itself", func(_ int, w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Location", r.URL.String())
-			w.WriteHeader(308)
+			w.WriteHeader(http.StatusPermanentRedirect)
 		}, 1, Stats{Failed: 1}, "redirects are not followed"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -246,7 +246,7 @@ func TestPauses(t *testing.T) {
 					if c.after != "" {
 						w.Header().Set("Retry-After", c.after)
 					}
-					w.WriteHeader(503)
+					w.WriteHeader(http.StatusServiceUnavailable)
 				}}
 				s, stop := start(t, Config{URLs: []string{"http://hook.test"}, Secrets: secrets(t, testSecret)}, defaultLimits(), hook.serve(t).dial)
 				began := time.Now()
@@ -293,7 +293,7 @@ func TestEnd(t *testing.T) {
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
-		hook := receiver{answer: func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }}
+		hook := receiver{answer: func(_ int, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }}
 		s, stop := start(t, Config{URLs: []string{"http://hook.test"}}, defaultLimits(), hook.serve(t).dial)
 		s.RunChanged(failure("nightly", "run_1", "boom"))
 		synctest.Wait()
