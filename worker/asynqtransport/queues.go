@@ -76,7 +76,10 @@ func (t *Transport) Queues(ctx context.Context) ([]store.QueueState, error) {
 // PauseQueue tells all workers to take nothing more from a queue; what they have goes on. It lasts until ResumeQueue, over restarts too. A queue that nothing was
 // sent to yet can be paused as well. Pausing a paused queue changes nothing.
 func (t *Transport) PauseQueue(ctx context.Context, name string) error {
-	err := t.cfg.Client.SetArgs(ctx, pausedKey(t.queue(name)), time.Now().Unix(), redis.SetArgs{Mode: "NX"}).Err()
+	err := t.cfg.Client.SAdd(ctx, allQueues, t.queue(name)).Err() // or Queues would not know of it
+	if err == nil {
+		err = t.cfg.Client.SetArgs(ctx, pausedKey(t.queue(name)), time.Now().Unix(), redis.SetArgs{Mode: "NX"}).Err()
+	}
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return fmt.Errorf("pause queue %s: %w", name, err)
 	}
