@@ -55,7 +55,9 @@ The schedules belong to the set "file:NAME". Those of the set that are no longer
 			}
 			planned := req
 			planned.DryRun = true
-			located := func(a client.Applied, err error) (client.Applied, error) { return a, locate(err, file, shownPath(path)) }
+			located := func(a client.Applied, err error) (client.Applied, error) {
+				return a, locate(err, file, shownPath(path))
+			}
 			show := func(a client.Applied) error { return p.print(a, func() error { return p.printApplied(a) }) }
 			if req.DryRun {
 				return p.withClient(cmd, reads, func(c *client.Client) error {

@@ -48,7 +48,7 @@ pyworkflow.config.yaml, in this folder or one above it; "pyworkflow config show"
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(
 		newWorker(p), newScheduler(p), newBeat(p), newHealth(p), newSchedules(p), newBackfills(p), newRuns(p), newWorkflows(p),
-		newDashboard(p), newBuild(p), newDoctor(p), newConfig(p), newVersion(p),
+		newDashboard(p), newDev(p), newBuild(p), newDoctor(p), newConfig(p), newVersion(p),
 	)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

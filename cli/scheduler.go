@@ -41,8 +41,8 @@ The first Ctrl+C or SIGTERM lets running runs end (at most 25s, what is left goe
 			if err := v.alerts.check(cmd); err != nil {
 				return err
 			}
-			if cmd.Flags().Changed("duration") && v.duration <= 0 {
-				return config.Usagef("--duration %q: must be more than 0", cmd.Flags().Lookup("duration").Value.String())
+			if err := checkDuration(cmd, v.duration); err != nil {
+				return err
 			}
 			s, err := p.open(cmd.Context(), creates, false)
 			if err != nil {

@@ -34,6 +34,7 @@ type serving struct {
 	duration     time.Duration // 0: until a signal
 	listen       string        // of health checks; empty: none
 	alerts       alertFlags
+	page         *dashboardFlags // nil: no dashboard
 }
 
 // serve runs until the context ends or the duration is over, then lets runs end.
@@ -57,6 +58,13 @@ func (p *program) serve(ctx context.Context, s *session, v serving) error {
 		return err
 	}
 	defer runAlerts(ctx, alerts)() // ends after all that it observes
+	page, err := p.openPage(s, v.page)
+	if err != nil {
+		return err
+	}
+	if page != nil {
+		defer page.close()
+	}
 	p.greet(v.name, s, v.describe(s))
 	if v.work && len(p.app.Workflows()) == 0 {
 		p.note("no workflows in this program: it can execute nothing; name their package with --module")
@@ -65,6 +73,7 @@ func (p *program) serve(ctx context.Context, s *session, v serving) error {
 	if err != nil {
 		return err
 	}
+	parts.page = page
 	server, err := p.listenHTTP(v.listen, parts) // before anything is written
 	if err != nil {
 		return err
@@ -127,6 +136,7 @@ type parts struct {
 	worker  *worker.Worker
 	beat    *beat.Beat
 	keeper  *beat.Keeper
+	page    *webServer
 
 	pollInterval time.Duration // of the beat
 }
@@ -189,6 +199,9 @@ func (ps *parts) run(ctx context.Context, v serving, running *running, server *h
 	}
 	if server != nil {
 		group.Go(func() error { return server.run(working) })
+	}
+	if ps.page != nil {
+		group.Go(func() error { return ps.page.run(working) })
 	}
 	if v.duration > 0 {
 		group.Go(func() error {

@@ -238,7 +238,9 @@ func (c *Client) applyOne(ctx context.Context, req CreateRequest, origin string)
 			}
 			return err
 		}
-		_, err = c.act(ctx, old.Ref(), "", func(st schedules.State, now time.Time) (schedules.Change, error) { return schedules.Update(st, now, patch) })
+		_, err = c.act(ctx, old.Ref(), "", func(st schedules.State, now time.Time) (schedules.Change, error) {
+			return schedules.Update(st, now, patch)
+		})
 		if errors.Is(err, store.ErrNotFound) {
 			continue // deleted meanwhile
 		}

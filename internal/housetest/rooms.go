@@ -52,10 +52,14 @@ var table = []room{
 	{"web", []string{".", "schedules", "client"}, []string{"*"},
 		"the page shows what the client can do and nothing more"},
 	{"metrics", []string{"*"}, []string{"*"}, ""},
-	{"cli", []string{"*"}, []string{"*"}, ""},
+	{"cli", []string{"*", "examples/healthcheck", "examples/dailyreport"}, []string{"*"}, ""}, // "dev" has these examples inside
 	{"cmd", []string{".", "cli"}, []string{"*"},
 		"main is three lines; everything else lives in cli"},
 	{"examples", []string{"*"}, []string{"*"}, ""},
+	{"examples/healthcheck", []string{"."}, []string{"*"},
+		"it shows what a user's package is like, and every pyworkflow has it inside"},
+	{"examples/dailyreport", []string{"."}, []string{"*"},
+		"it shows what a user's package is like, and every pyworkflow has it inside"},
 	{"bench", []string{"*"}, []string{"*"}, ""},
 	{"test", []string{"*"}, []string{"*"}, ""},
 	{"internal/failpoint", nil, nil,
@@ -75,7 +79,7 @@ var table = []room{
 }
 
 // kept are the rooms that no room's code may import unless its row names them: what only tests need, and what nothing imports.
-var kept = []string{"store/storetest", "internal/redistest", "internal/housetest", "workflowtest", "cmd", "examples", "bench", "test"}
+var kept = []string{"store/storetest", "internal/redistest", "internal/housetest", "workflowtest", "cmd", "examples", "examples/healthcheck", "examples/dailyreport", "bench", "test"}
 
 // open are the rooms that every room's code may import: small, pure, and without imports of ours.
 var open = []string{"internal/failpoint", "internal/nearest", "internal/stephook"}
