@@ -230,10 +230,9 @@ func (s *Store) endRun(t *tx, sid int64, run *schedules.Run, end schedules.RunEn
 	if tally.AnchorRunID == run.ID {
 		tally.AnchorEnd = end.At
 	}
-	if tally.WakeOnEnd {
-		if due, _ := dueMS(now).(int64); timer == nil || *timer > due {
-			timer = &due
-		}
+	if tally.WakeOnEnd { // an earlier timer is a look that found nothing to do then: this one is news
+		due, _ := dueMS(now).(int64)
+		timer = &due
 		t.timers = true
 	}
 	out, err := encode(&tally)

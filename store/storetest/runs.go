@@ -400,11 +400,20 @@ func testEndWake(h *harness) {
 	h.end(run.ID, schedules.RunFailed)
 	h.same("when it has ended", scheduleTimers(h.timers(safety, 10)), []store.Timer{{Ref: ref, Due: now}})
 
-	// Deleted: the end still counts.
+	// A look that came due before the end, and found nothing to do, does not hide the end: what is due moves to now, so that it is seen to be another.
 	run = h.start(ref, h.now().Add(time.Hour))
+	h.modify(ref, func(*schedules.Change) {})
+	looked := h.now().Add(store.SafetyLook)
+	h.same("a look", scheduleTimers(h.timers(looked, 10)), []store.Timer{{Ref: ref, Due: looked}})
+	now = h.clock.Advance(2 * store.SafetyLook)
+	h.end(run.ID, schedules.RunFailed)
+	h.same("after a look", scheduleTimers(h.timers(now, 10)), []store.Timer{{Ref: ref, Due: now}})
+
+	// Deleted: the end still counts.
+	run = h.start(ref, h.now().Add(2*time.Hour))
 	h.modify(ref, func(c *schedules.Change) { c.Schedule.Status = schedules.StatusDeleted })
 	h.end(run.ID, schedules.RunCompleted)
-	if s := h.load(ref).Schedule; s.Active != 0 || s.Successful != 1 || s.Failed != 1 {
+	if s := h.load(ref).Schedule; s.Active != 0 || s.Successful != 1 || s.Failed != 2 {
 		h.t.Fatalf("deleted schedule: %+v", s.Tally)
 	}
 }

@@ -86,8 +86,8 @@ if head then
   if success == '1' then tally.last_success = id end
   if tally.anchor_run == id then tally.anchor_end = tonumber(when) end
   redis.call('HSET', row, 'head', v .. ' ' .. int(tonumber(rev) + 1) .. ' ' .. rest, 'tally', cjson.encode(tally))
-  if tally.wake_on_end then
-    redis.call('ZADD', P .. 'timers', 'LT', when, 's' .. ref)
+  if tally.wake_on_end then -- an earlier timer is a look that found nothing to do then: this one is news
+    redis.call('ZADD', P .. 'timers', when, 's' .. ref)
     waken = 'm'
   end
   local counts = backfill ~= '' and redis.call('HGET', P .. 'b:' .. backfill, 'tally')
