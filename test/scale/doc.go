@@ -1,0 +1,7 @@
+// Package scale measures every list and view of package client against a Redis with much in it: 100,000 schedules and 1,000,000 runs must not make a page of the
+// dashboard slower than 200 ms at the server. As part of the benchmarks it fills little; at full size, which takes some minutes and 2 GB of memory for Redis:
+//
+//	go test ./test/scale -run '^$' -bench . -benchtime 20x -timeout 60m -args -schedules 100000 -runs 1000000
+//
+// A call whose median exceeds the bound fails. It measures no writes: those are the benchmarks of the stores.
+package scale
