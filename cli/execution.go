@@ -155,7 +155,8 @@ func (x *execution) unfinished(err error, what string) error {
 // executing runs a worker and a keeper in this process while do waits for what they do, and until all runs that were started here have ended. It may be called once.
 func (x *execution) executing(ctx context.Context, do func(context.Context) error) error {
 	x.executed = true
-	w, err := worker.New(worker.Config{App: x.p.app, Store: x.store, Engine: x.engine, Transport: x.transport, Local: true, Version: version(), Log: x.p.log, Observer: claims{nil, x.started}})
+	w, err := worker.New(worker.Config{App: x.p.app, Store: x.store, Engine: x.engine, Transport: x.transport, Local: true, Version: version(), Log: x.p.log, Observer: claims{nil, x.started},
+		Tracer: x.p.workerTracer()})
 	if err != nil {
 		return err
 	}

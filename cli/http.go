@@ -19,7 +19,7 @@ import (
 	"github.com/pyworkflow-go/pyworkflow/client"
 )
 
-// httpServer answers health checks: /healthz while the process lives, whatever the store does; /readyz when it can do its work.
+// httpServer answers health checks, /healthz while the process lives, whatever the store does, /readyz when it can do its work, and /metrics.
 type httpServer struct {
 	listener net.Listener
 	server   *http.Server
@@ -37,7 +37,8 @@ func (p *program) listenHTTP(addr string, ps *parts) (*httpServer, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, nil, nil) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { answer(w, ps.problems(r.Context()), ps.watched()) })
-	p.note("health checks on http://%s/healthz and /readyz", l.Addr())
+	mux.Handle("GET /metrics", ps.session.metrics.Handler())
+	p.note("health checks and metrics on http://%s/healthz, /readyz and /metrics", l.Addr())
 	return &httpServer{l, &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}}, nil
 }
 
@@ -71,7 +72,7 @@ func (h *httpServer) run(ctx context.Context) error {
 		<-stopped
 		return nil
 	}
-	return fmt.Errorf("serve health checks: %w", err)
+	return fmt.Errorf("serve health checks and metrics: %w", err)
 }
 
 func answer(w http.ResponseWriter, problems []string, more map[string]any) {
@@ -161,7 +162,7 @@ well.`,
 }
 
 func httpListenFlag(cmd *cobra.Command, to *string) {
-	cmd.Flags().StringVar(to, "http-listen", "", "address of the health checks /healthz and /readyz, such as 127.0.0.1:8081 (default off)")
+	cmd.Flags().StringVar(to, "http-listen", "", "address of the health checks /healthz and /readyz and of /metrics, such as 127.0.0.1:8081 (default off)")
 	config.OptIn(cmd.Flags(), config.Plain, "http-listen")
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/pyworkflow-go/pyworkflow"
 	"github.com/pyworkflow-go/pyworkflow/cli/config"
 	"github.com/pyworkflow-go/pyworkflow/cli/modbuild"
+	"github.com/pyworkflow-go/pyworkflow/metrics/tracing"
 )
 
 // Main runs the command line on the process's arguments and returns the exit code: 0 done, 1 failed, 2 wrong usage or input, 3 not found, 4 conflict or a skipped
@@ -72,6 +73,7 @@ type program struct {
 	limits   limitFlags
 	settings *config.Settings
 	log      *slog.Logger
+	tracer   *tracing.Tracer // nil: nothing is traced
 	app      *pyworkflow.App
 }
 
@@ -80,6 +82,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 	root := newRoot(p)
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
+	p.stopTracing()
 	return p.report(cmd, args, err)
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/pyworkflow-go/pyworkflow/client"
 	"github.com/pyworkflow-go/pyworkflow/engine"
 	"github.com/pyworkflow-go/pyworkflow/internal/redisurl"
+	"github.com/pyworkflow-go/pyworkflow/metrics"
 	"github.com/pyworkflow-go/pyworkflow/store"
 	"github.com/pyworkflow-go/pyworkflow/store/redisstore"
 	"github.com/pyworkflow-go/pyworkflow/store/sqlitestore"
@@ -50,6 +51,7 @@ type session struct {
 	redis   redis.UniversalClient // nil: records live in SQLite
 	ends    *worker.Ends          // tells the program of the ends of runs
 
+	metrics   *metrics.Metrics // nil: nothing is counted
 	transport worker.Transport // nil: what is started stays in the outbox for another process
 	engine    *engine.Engine
 	client    *client.Client
@@ -82,7 +84,11 @@ func (p *program) open(ctx context.Context, mode openMode, forWorker bool) (*ses
 	}
 	s.ends = worker.NewEnds(p.app, p.log)
 	if runtime == config.Asynq {
-		s.transport, err = asynqtransport.New(asynqtransport.Config{Client: s.redis, Namespace: p.global.Namespace, Log: p.log})
+		carrier := asynqtransport.Config{Client: s.redis, Namespace: p.global.Namespace, Log: p.log}
+		if p.tracer != nil {
+			carrier.Headers = p.tracer.Headers
+		}
+		s.transport, err = asynqtransport.New(carrier)
 	}
 	if err == nil {
 		err = s.wire()
@@ -218,7 +224,7 @@ func (p *program) refuseSplit(ctx context.Context) error {
 
 // wire makes engine and client of what is there.
 func (s *session) wire(observers ...engine.Observer) error {
-	cfg := engine.Config{Store: s.store, Observers: append([]engine.Observer{s.ends}, observers...), Log: s.p.log}
+	cfg := engine.Config{Store: s.store, Observers: append(s.observers(), observers...), Log: s.p.log}
 	if s.transport != nil {
 		cfg.Dispatcher = s.transport
 	}

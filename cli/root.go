@@ -168,6 +168,9 @@ func (p *program) prepare(cmd *cobra.Command) error {
 			return err
 		}
 	}
+	if err := p.startTracing(cmd); err != nil {
+		return err
+	}
 	p.app = pyworkflow.NewApp()
 	limits := p.limits.given(p.settings)
 	if err := p.app.SetLimits(limits); err != nil || p.register == nil {

@@ -60,6 +60,7 @@ The first Ctrl+C or SIGTERM lets running runs end (at most 25s, what is left goe
 	fs.Lookup("duration").DefValue = "0" // which help leaves out
 	config.OptIn(fs, config.Plain, "poll-interval", "overdue-after", "duration")
 	httpListenFlag(cmd, &v.listen)
+	metricsFlag(cmd, &v.perSchedule)
 	v.alerts.register(fs)
 	return cmd
 }

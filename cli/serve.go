@@ -32,7 +32,8 @@ type serving struct {
 	pollInterval time.Duration
 	overdueAfter time.Duration // 0: three poll intervals
 	duration     time.Duration // 0: until a signal
-	listen       string        // of health checks; empty: none
+	listen       string        // of health checks and metrics; empty: none
+	perSchedule  int           // schedules that get metrics of their own
 	alerts       alertFlags
 	page         *dashboardFlags // nil: no dashboard
 }
@@ -46,6 +47,11 @@ func (p *program) serve(ctx context.Context, s *session, v serving) error {
 	if v.work && s.runtime == config.Local {
 		wire = s.useLocal
 	}
+	watch, err := s.observe(v.perSchedule, cmp.Or(v.overdueAfter, beat.DefaultOverduePolls*v.pollInterval))
+	if err != nil {
+		return err
+	}
+	defer watch.Close()
 	observers := []engine.Observer{con, running}
 	alerts, err := s.newAlerts(v.alerts)
 	if err != nil {
@@ -157,7 +163,7 @@ func (p *program) assemble(s *session, v serving, con *console, running *running
 		}
 		out.worker, err = worker.New(worker.Config{
 			App: p.app, Store: s.store, Engine: s.engine, Transport: s.transport, Queues: v.queues, Concurrency: v.concurrency, DrainTimeout: drain,
-			Local: local, ID: id, Version: version(), Log: p.log, Observer: claims{con, running},
+			Local: local, ID: id, Version: version(), Log: p.log, Observer: workerObservers{claims{con, running}, s.metrics}, Tracer: p.workerTracer(),
 		})
 		if err != nil {
 			return nil, err
@@ -175,8 +181,11 @@ func (p *program) assemble(s *session, v serving, con *console, running *running
 	if local {
 		keeper.SweepAfter = -1 // a command line leaves its runs in the outbox for this process
 	}
-	out.keeper, err = beat.NewKeeper(keeper)
-	return out, err
+	if out.keeper, err = beat.NewKeeper(keeper); err != nil {
+		return nil, err
+	}
+	out.watchParts(s.metrics)
+	return out, nil
 }
 
 // run runs the parts. When the duration is over the beat stops first, the runs that are active then are let end, and the rest stops after them.

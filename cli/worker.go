@@ -61,6 +61,7 @@ schedule. The first Ctrl+C or SIGTERM takes no more runs and lets running ones g
 	config.SecondsVar(fs, &v.drainTimeout, "drain-timeout", worker.DefaultDrainTimeout, "how long running runs may go on after a signal")
 	config.OptIn(fs, config.Plain, "beat", "concurrency", "queues", "poll-interval", "overdue-after", "drain-timeout")
 	httpListenFlag(cmd, &v.listen)
+	metricsFlag(cmd, &v.perSchedule)
 	v.alerts.register(fs)
 	return cmd
 }
