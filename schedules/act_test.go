@@ -155,3 +155,47 @@ func TestBackfillRefusals(t *testing.T) {
 		t.Errorf("one too many: %v", err)
 	}
 }
+
+// What a picture shows is what comes due: the ticks before a time are those that a schedule left alone decides up to it.
+func TestTicksBeforeAreThoseThatComeDue(t *testing.T) {
+	for name, spec := range map[string]Spec{
+		"cron":        {Cron: "*/7 * * * *"},
+		"jitter":      {Cron: "*/7 * * * *", Jitter: Duration(5 * time.Minute)},
+		"interval":    {Interval: "11m", IntervalFrom: FromStart},
+		"with jitter": {Interval: "11m", IntervalFrom: FromStart, Jitter: Duration(3 * time.Minute)},
+		"completion":  {Interval: "11m"},
+		"with an end": {Cron: "*/7 * * * *", EndAt: midnight.Add(30 * time.Minute)},
+	} {
+		st := created(t, CreateRequest{ID: "s", Definition: Definition{Spec: spec, Overlap: OverlapAllowAll}})
+		until := midnight.Add(2 * time.Hour)
+		got := TicksBefore(&st.Schedule, until, 1000)
+		if few := TicksBefore(&st.Schedule, until, 3); len(got) < 3 || !slices.Equal(few, got[:3]) {
+			t.Errorf("%s: the first 3 are %v of %v", name, few, got)
+		}
+		for i := 0; ; i++ {
+			due, nominal := st.Schedule.NextRunTime(), st.Schedule.NextNominal
+			if due.IsZero() || !due.Before(until) {
+				if i != len(got) {
+					t.Errorf("%s: %d ticks came due, %d were foretold", name, i, len(got))
+				}
+				break
+			}
+			if i >= len(got) || !got[i].Nominal.Equal(nominal) || !got[i].Due.Equal(due) {
+				t.Errorf("%s: tick %d comes due at %s for %s, foretold were %v", name, i, due, nominal, got)
+				break
+			}
+			c, ok := Decide(st, due)
+			if !ok || len(c.Start) != 1 {
+				t.Fatalf("%s: at %s nothing starts", name, due)
+			}
+			st.Schedule = c.Schedule
+			st.Schedule.Active-- // the run takes no time
+			st.Schedule.AnchorEnd = due
+		}
+	}
+	paused := created(t, CreateRequest{ID: "s", Definition: Definition{Spec: Spec{Cron: "* * * * *"}}})
+	paused.Schedule.Status = StatusPaused
+	if got := TicksBefore(&paused.Schedule, midnight.Add(time.Hour), 10); len(got) > 0 {
+		t.Errorf("paused: %v", got)
+	}
+}

@@ -23,6 +23,7 @@ type world struct {
 	active    []string // oldest first
 	runs      map[string]Run
 	fates     map[string]Fate
+	triggers  map[string]TriggerResult // by the key of the tick
 	backfills map[string]Backfill
 	policies  map[string]OverlapPolicy // of manual ticks, by run id
 	nonce     int
@@ -180,6 +181,7 @@ func (w *world) checkFate(f Fate) {
 		w.fail("tick %s is decided before its time", key)
 	}
 	w.fates[key] = f
+	w.checkAgain(key)
 	if !f.Tick.Trigger.Regular() {
 		return
 	}
@@ -188,6 +190,16 @@ func (w *world) checkFate(f Fate) {
 		w.missed++
 	case FateSkipped, FateDropped:
 		w.skipped++
+	}
+}
+
+// checkAgain holds that whoever repeats a trigger is told what the first call was told, whatever has become of the tick.
+func (w *world) checkAgain(key string) {
+	first, ok := w.triggers[key]
+	again := TriggerAgain(w.s.Ref(), w.fates[key])
+	again.BlockedBy = first.BlockedBy // of no meaning later
+	if ok && again != first {
+		w.fail("the trigger of tick %s came to %+v, and its fate says %+v", key, first, again)
 	}
 }
 
@@ -374,7 +386,7 @@ func newWorld(t *rapid.T) *world {
 }
 
 func emptyWorld(now time.Time) *world {
-	return &world{now: now, runs: map[string]Run{}, fates: map[string]Fate{}, backfills: map[string]Backfill{}, policies: map[string]OverlapPolicy{}}
+	return &world{now: now, runs: map[string]Run{}, fates: map[string]Fate{}, triggers: map[string]TriggerResult{}, backfills: map[string]Backfill{}, policies: map[string]OverlapPolicy{}}
 }
 
 func (w *world) create(def Definition) {
@@ -479,12 +491,15 @@ func TestModel(t *testing.T) {
 				if policy == "" {
 					policy = w.s.Overlap
 				}
-				w.policies[TickRunID(w.s.Ref(), Tick{Trigger: TriggerManual, Nominal: w.now, Nonce: req.Nonce})] = policy
+				tick := Tick{Trigger: TriggerManual, Nominal: w.now, Nonce: req.Nonce}
+				w.policies[TickRunID(w.s.Ref(), tick)] = policy
 				before := w.s.NextNominal
 				c, res, err := TriggerNow(w.state(), w.now, req)
 				if !w.act(c, err) {
 					return
 				}
+				w.triggers[tick.Key()] = res
+				w.checkAgain(tick.Key())
 				if (res.RunID == "") != (res.Outcome == FateSkipped) {
 					w.fail("trigger: %+v", res)
 				}
