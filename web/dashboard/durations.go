@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pyworkflow-go/pyworkflow/client"
+	"github.com/pyworkflow-go/pyworkflow/schedules"
 )
 
 // durations is a picture of how long the latest runs took, oldest first.
@@ -59,7 +60,7 @@ func newDurations(ticks []client.TimelineTick, now time.Time) durations {
 	for _, d := range []time.Duration{0, top / 2, top} {
 		label := "0"
 		if d > 0 {
-			label, _ = span(d) // a Duration is a span of time
+			label = schedules.Duration(d).String()
 		}
 		p.Lines = append(p.Lines, durationLine{y(d), label})
 	}

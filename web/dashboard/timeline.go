@@ -64,7 +64,7 @@ const (
 	timelineAxisY  = 34
 	timelineLanesY = 52
 	laneHeight     = 16
-	maxLanes       = 8
+	maxLanes       = 12
 )
 
 // newTimeline draws the ticks, newest first, as they stand at now; next are ticks to come, of which those are shown that fit.

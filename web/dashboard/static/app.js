@@ -42,8 +42,8 @@ function localize(from = document) {
     say(el, `${weekday.format(at)} ${inZone.format(at)}`);
   }
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "local time";
-  for (const el of $$("[data-viewer-zone]", from)) say(el, zone);
-  for (const el of $$("input[data-viewer-zone-field]", from)) if (!el.value) el.value = zone;
+  for (const el of $$("[data-viewer-zone]", from)) say(el, `${zone} (yours)`);
+  for (const el of $$("[data-zone]", from)) el.classList.toggle("same-zone", el.dataset.zone === zone);
 }
 
 // ---- taking over parts of a page that was fetched anew
@@ -226,7 +226,7 @@ function selection() {
   const boxes = $$("input[data-row]"), all = $("input[data-all]");
   const chosen = boxes.filter((b) => b.checked).length;
   bar.dataset.chosen = chosen;
-  say($("[data-bulk-count]", bar), chosen ? `${chosen} selected` : "Select some to act on them");
+  say($("[data-bulk-count]", bar), chosen ? `${chosen} selected` : "None selected");
   for (const b of $$("button[data-needs-rows]", bar)) b.disabled = chosen === 0;
   if (all) { all.checked = chosen > 0 && chosen === boxes.length; all.indeterminate = chosen > 0 && chosen < boxes.length; }
 }
@@ -375,5 +375,6 @@ localize();
 count();
 selection();
 roving();
+for (const el of $$("[data-scroll-end]")) el.scrollLeft = el.scrollWidth;
 setInterval(() => { count(); again(); }, 1000);
 listen();
