@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -23,9 +24,9 @@ const (
 // runPage is one run.
 type runPage struct {
 	Run       client.Run
-	Waits     string // why nobody executes it, in words; empty: somebody can, or it does not wait
-	Trying    string // what its log says of the attempt to come
-	Asked     *ask   // somebody asked it to cancel, and it has not ended
+	Waits     string  // why nobody executes it, in words; empty: somebody can, or it does not wait
+	Trying    *trying // the attempt that failed, and when the next one begins
+	Asked     *ask    // somebody asked it to cancel, and it has not ended
 	Active    bool
 	Began     time.Time // of what counts on: zero when nothing does
 	Waterfall waterfall
@@ -40,6 +41,24 @@ type runPage struct {
 type ask struct {
 	At   time.Time
 	Text string
+}
+
+// trying is what a run's log says of an attempt that is followed by another one.
+type trying struct {
+	Text string
+	Next time.Time // zero: it does not say
+}
+
+var nextIn = regexp.MustCompile(`; next attempt in (\S+)$`)
+
+func newTrying(e client.Event) *trying {
+	t := &trying{Text: e.Message}
+	if m := nextIn.FindStringSubmatchIndex(e.Message); m != nil {
+		if wait, err := time.ParseDuration(e.Message[m[2]:m[3]]); err == nil {
+			t.Text, t.Next = e.Message[:m[0]], e.At.Add(wait)
+		}
+	}
+	return t
 }
 
 // pageOf is the part of a list in memory that a page shows.
@@ -121,11 +140,11 @@ func (p *runPage) tell(events []client.Event) {
 				p.Asked = &ask{e.At.Time, e.Message}
 			}
 		case "retry":
-			p.Trying = e.Message
+			p.Trying = newTrying(e)
 		}
 	}
 	if p.Run.Status != schedules.RunRetrying {
-		p.Trying = ""
+		p.Trying = nil
 	}
 }
 
@@ -188,7 +207,7 @@ func (d *dashboard) showCancel(w http.ResponseWriter, r *http.Request, f *form) 
 		text = "Its code is told to stop, and has its cancel grace to do so; then the run counts as cancelled whatever the code does."
 	}
 	return d.showAct(w, r, "runs", actPage{
-		Title: "Cancel run " + shortID(run.RunID) + "?", Text: []string{"Run of " + run.Workflow + ". " + text, "Steps that are completed stay recorded; nothing is undone."},
+		Title: "Cancel this run of " + run.Workflow + "?", Text: []string{text, "Steps that are completed stay recorded; nothing is undone."},
 		Fields: []actField{{Name: "reason", Label: "Reason", Optional: "optional", Hint: "Kept with the run, for whoever looks at it later."}},
 		Back:   to, Submit: "Cancel the run", Dismiss: "Let it run", Danger: true, Form: f,
 	})

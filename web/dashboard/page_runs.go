@@ -135,6 +135,9 @@ func (d *dashboard) showStart(w http.ResponseWriter, r *http.Request, f *form) e
 		},
 		Keep: []hidden{{"key", f.Get("key")}}, Action: "/runs/start", Back: "/runs", Submit: "Start the run", Form: f,
 	}
+	if len(all) > 1 {
+		p.Fields[0].Options = []option{{"", "Choose one"}}
+	}
 	chosen := f.Get("workflow")
 	known := chosen == ""
 	for _, wf := range all {

@@ -29,6 +29,9 @@ type skyBar struct {
 	Title      string // "12 ticks at 14:05 UTC"
 }
 
+// Middle is where the bar's number stands.
+func (b skyBar) Middle() float64 { return hundredth(b.X + b.W/2) }
+
 // newSkyline draws what comes. A bar that has a tick is at least a tenth as high as the highest, so that single ticks are seen beside a pile.
 func newSkyline(u client.Upcoming) skyline {
 	s := skyline{Slice: time.Duration(u.Width), Span: time.Duration(u.Width) * time.Duration(len(u.Counts)), Complete: u.Complete, Next: u.Next}

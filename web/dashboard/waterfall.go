@@ -112,7 +112,7 @@ func (a scale) step(s *client.Step, breaks []stepBreak, run schedules.RunStatus,
 		from = earlier(b.at.Add(b.wait), end)
 		parts = append(parts, barSpan{b.at, from, "pause", fmt.Sprintf("waits %s for attempt %d", lasted(b.wait), b.next)})
 	}
-	if from.Before(end) || len(parts) == 0 {
+	if ended := s.Status == schedules.RunCompleted || s.Status == schedules.RunFailed; from.Before(end) || ended || len(parts) == 0 {
 		parts = append(parts, barSpan{from, end, row.Status, fmt.Sprintf("%s, %s", row.Status, lasted(end.Sub(from)))})
 	}
 	row.Bars = a.bars(parts...)

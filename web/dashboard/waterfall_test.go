@@ -58,6 +58,8 @@ func TestWaterfallShowsWaitAttemptsAndSteps(t *testing.T) {
 	wantRows(t, "steps", w.Steps,
 		"fetch#1 completed 20s: failed 10+2 pause 12+3 failed 15+5 pause 20+4 completed 24+6",
 		"load:item-7 completed 1ms: completed 90+0.4")
+	run.Steps[0].EndedAt = at(24) // in the millisecond in which its last attempt began
+	wantRows(t, "a last attempt without length", newWaterfall(run, events, at(500).Time).Steps[:1], "fetch#1 completed 14s: failed 10+2 pause 12+3 failed 15+5 pause 20+4 completed 24+0.4")
 	if w.Live || w.Span != 100*time.Second {
 		t.Errorf("live %v, span %s; want the 100s of an ended run", w.Live, w.Span)
 	}
