@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"strings"
@@ -86,7 +87,11 @@ func (p *program) listenWeb(s *session, f *dashboardFlags) (*webServer, error) {
 		return nil, config.Usagef("--listen %q: others can reach it, so a token is needed: set %s, or give --dashboard-token-file; or listen on %s, for this machine only",
 			f.listen, config.EnvName("dashboard-token"), defaultListen)
 	}
-	server, err := web.New(web.Config{Client: s.client, Token: token, ReadOnly: f.readOnly, AllowedHosts: f.allowedHosts, MaxBody: int64(p.app.Limits().Input) + web.BodyRoom,
+	var around func(http.Handler) http.Handler
+	if p.tracer != nil {
+		around = p.tracer.Incoming
+	}
+	server, err := web.New(web.Config{Client: s.client, Token: token, Metrics: s.metrics.Handler(), Around: around, ReadOnly: f.readOnly, AllowedHosts: f.allowedHosts, MaxBody: int64(p.app.Limits().Input) + web.BodyRoom,
 		Doctor: s.doctorOptions(startRecords), Log: p.log, Namespace: p.global.Namespace, Runtime: string(s.runtime), Version: version()})
 	if err != nil {
 		return nil, err
@@ -119,10 +124,11 @@ func (w *webServer) close() {
 
 func newDashboard(p *program) *cobra.Command {
 	var f dashboardFlags
+	var perSchedule int
 	cmd := &cobra.Command{
 		Use:   "dashboard",
 		Short: "Serve the web page and the API",
-		Long: `Serves the page on which schedules and runs are seen and managed, and the REST API under /api/v1 (described at /api/v1/openapi.json). It neither schedules nor
+		Long: `Serves the page on which schedules and runs are seen and managed, and the REST API under /api/v1 (described at /api/v1/openapi.json), and its metrics at /metrics. It neither schedules nor
 executes: workers and schedulers do, on the same store.
 
 It listens on this machine only. Beyond it, a token is needed; browsers give it once, programs send "Authorization: Bearer TOKEN". There is no TLS here: put a proxy that has
@@ -137,6 +143,14 @@ it in front. The first Ctrl+C or SIGTERM lets requests end, the second ends at o
 				return err
 			}
 			defer s.close()
+			watch, err := s.observe(perSchedule, 0)
+			if err != nil {
+				return err
+			}
+			defer watch.Close()
+			if err := s.wire(); err != nil { // anew: what it does is counted
+				return err
+			}
 			w, err := p.listenWeb(s, &f)
 			if err != nil {
 				return err
@@ -146,6 +160,7 @@ it in front. The first Ctrl+C or SIGTERM lets requests end, the second ends at o
 		},
 	}
 	f.register(cmd)
+	metricsFlag(cmd, &perSchedule)
 	return cmd
 }
 

@@ -60,6 +60,7 @@ Records stay in --storage-path, for the next time and for the other commands. Th
 		},
 	}
 	page.register(cmd)
+	metricsFlag(cmd, &v.perSchedule)
 	fs := cmd.Flags()
 	config.SecondsVar(fs, &v.duration, "duration", time.Duration(0), "run so long, let runs end, exit 0: 60, 0.5 or 10m (default until a signal)")
 	fs.Lookup("duration").DefValue = "0" // which help leaves out

@@ -38,6 +38,10 @@ type Config struct {
 	MaxBody int64
 	// Doctor says what the API's doctor looks at.
 	Doctor client.DoctorOptions
+	// Metrics answers GET /metrics to whoever is let in; nil: nothing is there.
+	Metrics http.Handler
+	// Around stands before what answers requests that were let in, for their contexts: it adds whose trace they belong to. Nil: nothing does.
+	Around func(http.Handler) http.Handler
 	// Log is told of requests that failed for reasons that are not the caller's; nil: discards.
 	Log *slog.Logger
 	// Namespace, Runtime and Version are shown on pages and by the API.
@@ -75,7 +79,14 @@ func New(cfg Config) (*Server, error) {
 	mux := http.NewServeMux()
 	mux.Handle("/api/", rest)
 	mux.Handle("/", pages)
-	return &Server{handler: newGuard(cfg, mux), hub: hub, log: cfg.Log}, nil
+	if cfg.Metrics != nil {
+		mux.Handle("GET /metrics", cfg.Metrics)
+	}
+	var all http.Handler = mux
+	if cfg.Around != nil {
+		all = cfg.Around(mux)
+	}
+	return &Server{handler: newGuard(cfg, all), hub: hub, log: cfg.Log}, nil
 }
 
 // ServeHTTP answers one request.
