@@ -25,7 +25,7 @@ var misuses = map[string]struct {
 			w.Wait(w.Start("daily_report", nil))
 		},
 		want: []string{`StubStep: step "fech" of workflow "daily_report" was never executed; executed were: add, fetch`,
-			"runs of no schedule\n", "of daily_report: attempt 1, completed\n", "step fetch#1: attempt 1, completed\n"},
+			"runs of no schedule\n", "of daily_report: attempt 1, completed\n"},
 	},
 	"a stub of the wrong type": {
 		do: func(_ *testing.T, w *workflowtest.World) {

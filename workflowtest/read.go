@@ -102,9 +102,9 @@ func endOf(r client.Run) string {
 }
 
 // most is how many ticks of a schedule, and how many runs of none, a Story tells.
-const most = 30
+const most = 12
 
-// Story tells what has become of ticks and runs, for people: the latest of each schedule, and of what belongs to none.
+// Story tells what has become of ticks and runs, for people: the latest of each schedule, and of what belongs to none. Steps are told of runs that have not completed.
 func (w *World) Story() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "it is %s; what has happened:\n", stamp(time.Now()))
@@ -161,6 +161,9 @@ func (w *World) Story() string {
 
 func tellRun(b *strings.Builder, indent string, r client.Run) {
 	fmt.Fprintf(b, "%s%s of %s: attempt %d, %s\n", indent, r.RunID, r.Workflow, r.Attempt, endOf(r))
+	if r.Status == schedules.RunCompleted {
+		return
+	}
 	for _, s := range r.Steps {
 		fmt.Fprintf(b, "%s  step %s: attempt %d, %s", indent, s.Key, s.Attempt, s.Status)
 		if s.Error != nil {
