@@ -36,7 +36,7 @@ type Config struct {
 	AllowedHosts []string
 	// MaxBody bounds the body of a request to the API, in bytes; 0: api.DefaultMaxBody.
 	MaxBody int64
-	// Doctor says what the API's doctor looks at.
+	// Doctor says what the doctor of the API and of the overview looks at.
 	Doctor client.DoctorOptions
 	// Metrics answers GET /metrics to whoever is let in; nil: nothing is there.
 	Metrics http.Handler
@@ -72,7 +72,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	pages, err := dashboard.New(dashboard.Config{Client: cfg.Client, ReadOnly: cfg.ReadOnly, Log: cfg.Log, Namespace: cfg.Namespace, Runtime: cfg.Runtime, Version: cfg.Version})
+	pages, err := dashboard.New(dashboard.Config{Client: cfg.Client, ReadOnly: cfg.ReadOnly, Doctor: cfg.Doctor, Log: cfg.Log, Namespace: cfg.Namespace, Runtime: cfg.Runtime, Version: cfg.Version})
 	if err != nil {
 		return nil, err
 	}

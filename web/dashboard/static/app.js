@@ -93,7 +93,7 @@ function takeOver(fresh) {
 // ---- keeping the page current
 
 const state = $("#live-state");
-let stale = false, fetching = false, timer = 0;
+let stale = false, fetching = false, timer = 0, fetched = 0;
 
 function show(kind, word) {
   if (!state) return;
@@ -107,6 +107,7 @@ async function refresh() {
   if (document.hidden || fetching) { stale = true; return; }
   stale = false;
   fetching = true;
+  fetched = Date.now();
   try {
     const answer = await fetch(location.href, live);
     if (!answer.ok || answer.redirected) throw new Error(answer.redirected ? "signed out" : answer.statusText);
@@ -121,7 +122,8 @@ async function refresh() {
   }
 }
 
-function soon(wait = 300) { if (!timer) timer = setTimeout(refresh, wait); }
+// At most one fetch a second, however much happens.
+function soon(wait = 300) { if (!timer) timer = setTimeout(refresh, Math.max(wait, fetched + 1000 - Date.now())); }
 
 let source = null;
 
@@ -144,13 +146,10 @@ window.addEventListener("pagehide", () => source?.close());
 window.addEventListener("pageshow", (e) => { if (e.persisted) { listen(); soon(0); } });
 
 // What changes without an event, such as a bar that grows, is fetched anew at the interval that it names, in seconds.
-let fetched = Date.now();
-
 function again() {
   const every = $("[data-refresh]")?.dataset.refresh;
-  if (!every || Date.now() - fetched < every * 1000) return;
-  fetched = Date.now();
-  soon(0);
+  fetched ||= Date.now();
+  if (every && Date.now() - fetched >= every * 1000) soon(0);
 }
 
 // ---- copying
