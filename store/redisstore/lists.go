@@ -16,6 +16,8 @@ import (
 const (
 	// lookedAt bounds how many records one call of a list reads to find those that pass its filter.
 	lookedAt = 1000
+	// readBatch is how many records are read at a time, at most, where few pass.
+	readBatch = 500
 	// searchedAt bounds how many ids one call looks at to find those that are searched for, searchBatch how many it reads at a time.
 	searchedAt, searchBatch = 20_000, 4000
 )
@@ -122,75 +124,84 @@ func (m *merged) ended(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
+// query says how the records of a list are read and which are wanted.
+type query[T any] struct {
+	wanted func(entry) bool // by the id alone, before anything is read; nil: all
+	read   func(context.Context, []entry) ([]T, error)
+	id     func(*T) string // the id of the entry that a record was read by
+	passes func(*T) bool
+}
+
 // page reads a page: entries, then the records of those, until there are enough that pass or enough were looked at. It gives the last entry looked at, and
 // whether there is more after it.
-func page[T any](ctx context.Context, m *merged, limit int, read func(context.Context, []entry) ([]T, error), passes func(*T) bool) (items []T, last entry, more bool, err error) {
-	looked := 0
-	for len(items) < limit && looked < lookedAt {
-		entries, err := m.take(ctx, min(limit-len(items), lookedAt-looked))
-		if err != nil {
-			return nil, last, false, err
+func page[T any](ctx context.Context, m *merged, limit int, q query[T]) (items []T, last entry, more bool, err error) {
+	most, records, batch := lookedAt, 0, limit
+	if q.wanted != nil {
+		most = searchedAt
+	}
+	for looked := 0; looked < most && records < lookedAt; {
+		n := batch
+		if q.wanted != nil {
+			n = searchBatch
 		}
-		if len(entries) == 0 {
-			return items, last, false, nil
-		}
-		records, err := read(ctx, entries)
-		if err != nil {
-			return nil, last, false, err
-		}
-		for i := range records {
-			if passes(&records[i]) {
-				items = append(items, records[i])
-			}
+		entries, err := m.take(ctx, min(n, most-looked))
+		if err != nil || len(entries) == 0 {
+			return items, last, false, err
 		}
 		looked += len(entries)
-		last = entries[len(entries)-1]
+		for len(entries) > 0 {
+			if records >= lookedAt {
+				return items, last, true, nil
+			}
+			found, n := pick(entries, q.wanted, batch)
+			var got []T
+			if len(found) > 0 {
+				if got, err = q.read(ctx, found); err != nil {
+					return nil, last, false, err
+				}
+			}
+			passing := make(map[string]*T, len(got))
+			for i := range got {
+				if q.passes(&got[i]) {
+					passing[q.id(&got[i])] = &got[i]
+				}
+			}
+			for i, e := range entries[:n] {
+				last = e
+				if record := passing[e.id]; record != nil {
+					items = append(items, *record)
+				}
+				if len(items) == limit && i+1 < len(entries) {
+					return items, last, true, nil
+				}
+			}
+			if len(items) == limit {
+				end, err := m.ended(ctx)
+				return items, last, !end, err
+			}
+			entries, records = entries[n:], records+len(found)
+			if 2*len(passing) < len(found) { // few pass: more at a time
+				batch = min(2*batch, readBatch)
+			}
+		}
 	}
 	end, err := m.ended(ctx)
 	return items, last, !end, err
 }
 
-// search is page for entries that are searched for by their id, which costs no reading of records: those that do not pass are not read.
-func search[T any](ctx context.Context, m *merged, limit int, wanted func(entry) bool, read func(context.Context, []entry) ([]T, error), passes func(*T) bool) (items []T, last entry, more bool, err error) {
-	records := 0
-	for looked := 0; looked < searchedAt; {
-		entries, err := m.take(ctx, searchBatch)
-		if err != nil {
-			return nil, last, false, err
-		}
-		if len(entries) == 0 {
-			return items, last, false, nil
-		}
-		looked += len(entries)
-		for len(entries) > 0 {
-			if len(items) >= limit || records >= lookedAt {
-				return items, last, true, nil
-			}
-			var found []entry
-			n := 0
-			for n < len(entries) && len(found) < limit-len(items) {
-				if wanted(entries[n]) {
-					found = append(found, entries[n])
-				}
-				n++
-			}
-			if len(found) > 0 {
-				got, err := read(ctx, found)
-				if err != nil {
-					return nil, last, false, err
-				}
-				for i := range got {
-					if passes(&got[i]) {
-						items = append(items, got[i])
-					}
-				}
-				records += len(found)
-			}
-			last, entries = entries[n-1], entries[n:]
-		}
+// pick gives the first wanted entries, at most limit, and how many entries it went through.
+func pick(entries []entry, wanted func(entry) bool, limit int) (found []entry, n int) {
+	if wanted == nil {
+		n = min(limit, len(entries))
+		return entries[:n], n
 	}
-	end, err := m.ended(ctx)
-	return items, last, !end, err
+	for n < len(entries) && len(found) < limit {
+		if wanted(entries[n]) {
+			found = append(found, entries[n])
+		}
+		n++
+	}
+	return found, n
 }
 
 // ListSchedules lists current incarnations by id, or by their next tick.
@@ -202,21 +213,17 @@ func (s *Store) ListSchedules(ctx context.Context, f store.ScheduleFilter, p sto
 	case f.Sort == store.SortNext && f.Status != "" && f.Status != schedules.StatusActive:
 		return nil, "", nil
 	}
-	read, passes := s.readCurrent, func(sch *schedules.Schedule) bool {
+	q := query[schedules.Schedule]{read: s.readCurrent, id: func(sch *schedules.Schedule) string { return sch.ID }, passes: func(sch *schedules.Schedule) bool {
 		return (f.Status != "" || sch.Status != schedules.StatusDeleted) && (f.Status == "" || sch.Status == f.Status) &&
 			(f.Workflow == "" || sch.Workflow == f.Workflow) && (f.Origin == "" || sch.Origin == f.Origin) && (f.Overlap == "" || sch.Overlap == f.Overlap)
-	}
+	}}
 	if f.Sort == store.SortNext {
-		read = s.readRefs
+		q.read, q.id = s.readRefs, func(sch *schedules.Schedule) string { return sch.Ref().String() }
 	}
-	var items []schedules.Schedule
-	var last entry
-	var more bool
-	if f.Search == "" {
-		items, last, more, err = page(ctx, m, limitOf(p), read, passes)
-	} else {
-		items, last, more, err = search(ctx, m, limitOf(p), func(e entry) bool { return f.Named(parseRef(e.id).ID) }, read, passes)
+	if f.Search != "" {
+		q.wanted = func(e entry) bool { return f.Named(parseRef(e.id).ID) }
 	}
+	items, last, more, err := page(ctx, m, limitOf(p), q)
 	switch {
 	case err != nil:
 		return nil, "", s.wrap(err, "list schedules")
@@ -444,12 +451,15 @@ func (s *Store) ListRuns(ctx context.Context, f store.RunFilter, p store.Page) (
 			add(prefix, name)
 		}
 	}
-	read := func(ctx context.Context, entries []entry) ([]schedules.Run, error) {
-		return s.runs(ctx, idsOf(entries))
-	}
-	items, last, more, err := page(ctx, m, limitOf(p), read, func(r *schedules.Run) bool {
-		return (f.ScheduleID == "" || r.ScheduleID == f.ScheduleID) && (f.Workflow == "" || r.Workflow == f.Workflow) &&
-			(f.Status == "" || r.Status == f.Status) && !r.CreatedAt.Before(f.Since)
+	items, last, more, err := page(ctx, m, limitOf(p), query[schedules.Run]{
+		read: func(ctx context.Context, entries []entry) ([]schedules.Run, error) {
+			return s.runs(ctx, idsOf(entries))
+		},
+		id: func(r *schedules.Run) string { return r.ID },
+		passes: func(r *schedules.Run) bool {
+			return (f.ScheduleID == "" || r.ScheduleID == f.ScheduleID) && (f.Workflow == "" || r.Workflow == f.Workflow) &&
+				(f.Status == "" || r.Status == f.Status) && !r.CreatedAt.Before(f.Since)
+		},
 	})
 	if err != nil {
 		return nil, "", s.wrap(err, "list runs")
@@ -474,10 +484,13 @@ func (s *Store) ListBackfills(ctx context.Context, scheduleID string, p store.Pa
 			m.sources = append(m.sources, &source{key: prefix + "backfills", last: start, from: from})
 		}
 	}
-	read := func(ctx context.Context, entries []entry) ([]schedules.Backfill, error) {
-		return s.backfills(ctx, idsOf(entries))
-	}
-	items, last, more, err := page(ctx, m, limitOf(p), read, func(*schedules.Backfill) bool { return true })
+	items, last, more, err := page(ctx, m, limitOf(p), query[schedules.Backfill]{
+		read: func(ctx context.Context, entries []entry) ([]schedules.Backfill, error) {
+			return s.backfills(ctx, idsOf(entries))
+		},
+		id:     func(b *schedules.Backfill) string { return b.ID },
+		passes: func(*schedules.Backfill) bool { return true },
+	})
 	if err != nil {
 		return nil, "", s.wrap(err, "list backfills")
 	}
