@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -49,6 +50,7 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 	w.must(err)
 	t.Cleanup(func() { _ = st.Close() })
 	w.store = st
+	w.must(w.app.Register(pyworkflow.DefineFunc("report", func(context.Context) (string, error) { return "", nil })))
 	w.engine, err = engine.New(engine.Config{Store: st})
 	w.must(err)
 	w.Client, err = client.New(client.Config{Store: st, Engine: w.engine, App: w.app})
