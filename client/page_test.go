@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/pyworkflow-go/pyworkflow/store"
 )
@@ -46,4 +48,20 @@ func TestPageOfAStoreThatReturnsLittle(t *testing.T) {
 	if !slices.Equal(all, []int{0, 1, 2, 8, 9, 10, 16, 17, 18}) {
 		t.Errorf("%v", all)
 	}
+}
+
+// A filter that hardly anything passes is not followed through all there is: the page ends early, with a cursor.
+func TestPageLooksForAWhileOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		calls := 0
+		read := func(store.Page) ([]int, string, error) {
+			<-time.After(30 * time.Millisecond)
+			calls++
+			return nil, strconv.Itoa(calls), nil
+		}
+		got, err := page(PageRequest{Limit: 5}, read, func(i int) (int, error) { return i, nil })
+		if err != nil || calls != 4 || len(got.Items) != 0 || got.NextCursor != "4" {
+			t.Errorf("%+v after %d calls, %v", got, calls, err)
+		}
+	})
 }
