@@ -113,29 +113,28 @@ func (s *Sender) watchBlocks(ctx context.Context) {
 		case <-tick.C:
 		}
 		for _, k := range s.blocks.long(time.Now()) {
-			if ctx.Err() != nil {
-				return
+			if !s.confirm(ctx, k) {
+				break // the others cannot be known now either
 			}
-			s.confirm(ctx, k)
 		}
 	}
 }
 
-// confirm looks whether the run is still in the way.
-func (s *Sender) confirm(ctx context.Context, k block) {
+// confirm looks whether the run is still in the way, and tells of it if so; false when that cannot be known now.
+func (s *Sender) confirm(ctx context.Context, k block) bool {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	d, err := s.cfg.Schedules.GetSchedule(ctx, k.ref.ID)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		s.blocks.settle(k, true)
-		return
+		return true
 	case err != nil:
 		s.cfg.Log.Debug("whether a schedule is still blocked is not known; asking again", "schedule_id", k.ref.ID, "error", err)
-		return
+		return false
 	case string(d.BlockedBy) != k.run, d.Status == schedules.StatusPaused, d.Status == schedules.StatusDeleted: // somebody has seen to it
 		s.blocks.settle(k, true)
-		return
+		return true
 	}
 	s.blocks.settle(k, false)
 	now := k.first.Add(time.Since(k.seen))
@@ -146,4 +145,5 @@ func (s *Sender) confirm(ctx context.Context, k block) {
 	s.tell(Message{Kind: Blocked, At: client.Time{Time: now}, Count: 1, ScheduleID: client.Text(k.ref.ID), ScheduleIDs: []string{k.ref.ID}, Workflow: client.Text(k.workflow),
 		RunID: client.Text(k.run), Message: client.Text(d.Blocked()), about: "schedule " + k.ref.String(), mark: k.run,
 		say: fmt.Sprintf("schedule %s is blocked: since %s %s been skipped or wait behind one run", k.ref.ID, stamp(k.first), ticks)})
+	return true
 }

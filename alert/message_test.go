@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -144,6 +145,30 @@ func TestSlack(t *testing.T) {
 		"```\nnothing decided it when it was due, and the catchup setting leaves it out\n```\n"+
 		"workflow `report` · nominal time 2026-11-22T09:00:00.25Z · reason `catchup` · <https://jobs.example.com/schedules/nightly|open in the dashboard>"; got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// The documented message has the fields that are posted, in their order.
+func TestDocumentedMessage(t *testing.T) {
+	text, err := os.ReadFile("../docs/alerting.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, _ := strings.Cut(string(text), "```json\n")
+	example, _, _ = strings.Cut(example, "```")
+	var m Message
+	dec := json.NewDecoder(strings.NewReader(example))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&m); err != nil {
+		t.Fatalf("%v: %s", err, example)
+	}
+	posted, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := fmt.Sprintf("\"schedule_ids\": [\n    %q\n  ]", "nightly")
+	if got := strings.Replace(string(posted), ids, `"schedule_ids": ["nightly"]`, 1) + "\n"; got != example {
+		t.Errorf("posted\n%s\ndocumented\n%s", got, example)
 	}
 }
 
