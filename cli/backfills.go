@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
 
+	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
 	"github.com/pyworkflow-go/pyworkflow/cli/config"
@@ -129,7 +129,7 @@ func (x *execution) finishBackfill(ctx context.Context, id string, wait bool) (b
 // bar shows how far a backfill is, on a terminal's last line.
 type bar struct {
 	p     *program
-	shown bool
+	shown *progressbar.ProgressBar // nil: nothing yet
 }
 
 func (p *program) newBar() *bar { return &bar{p: p} }
@@ -138,15 +138,21 @@ func (b *bar) show(bf client.Backfill) {
 	if !isTerminal(b.p.stderr) || bf.Count == 0 {
 		return
 	}
-	const width = 30
-	ended := bf.Successful + bf.Failed + bf.Cancelled + bf.Dropped
-	full := int(ended * width / bf.Count)
-	b.shown = true
-	fmt.Fprintf(b.p.stderr, "\r[%s%s] %d/%d ended, %d failed ", strings.Repeat("#", full), strings.Repeat("-", width-full), ended, bf.Count, bf.Failed)
+	if b.shown == nil {
+		b.shown = progressbar.NewOptions64(bf.Count, progressbar.OptionSetWriter(b.p.stderr), progressbar.OptionSetWidth(30), progressbar.OptionShowCount(),
+			progressbar.OptionSetRenderBlankState(true), progressbar.OptionShowElapsedTimeOnFinish(), progressbar.OptionUseANSICodes(true))
+	}
+	text := "runs ended"
+	if bf.Failed > 0 {
+		text = fmt.Sprintf("runs ended, %d failed", bf.Failed)
+	}
+	b.shown.Describe(text)
+	_ = b.shown.Set64(bf.Successful + bf.Failed + bf.Cancelled + bf.Dropped) // it fails beyond the end only
 }
 
 func (b *bar) close() {
-	if b.shown {
+	if b.shown != nil {
+		_ = b.shown.Exit() // what is shown stays
 		fmt.Fprintln(b.p.stderr)
 	}
 }

@@ -113,9 +113,9 @@ func newVersion(p *program) *cobra.Command {
 	return &cobra.Command{
 		Use:         "version",
 		Short:       "Print the version",
-		Example:     "  pyworkflow version",
+		Example:     "  pyworkflow version\n  pyworkflow version --output json",
 		Args:        takes(),
-		Annotations: map[string]string{ownModule: "yes"},
+		Annotations: map[string]string{ownModule: "yes", needsNothing: "yes"},
 		RunE: func(*cobra.Command, []string) error {
 			v := version()
 			return p.print(map[string]string{"version": v}, func() error {

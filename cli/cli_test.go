@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/pyworkflow-go/pyworkflow/beat"
 	"github.com/pyworkflow-go/pyworkflow/internal/redistest"
@@ -40,6 +41,43 @@ func TestEveryCommandHasHelpAndExamples(t *testing.T) {
 	walk(newRoot(&program{}))
 	if count < 30 {
 		t.Errorf("only %d commands", count)
+	}
+}
+
+// TestEveryArgumentCompletes walks the tree: a command that takes the name of something offers those there are.
+func TestEveryArgumentCompletes(t *testing.T) {
+	t.Parallel()
+	free := map[string]bool{"init": true, "completion": true} // a folder that is not there yet; cobra's own
+	var walk func(c *cobra.Command)
+	walk = func(c *cobra.Command) {
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+		_, what, takes := strings.Cut(c.Use, " ")
+		path := strings.TrimPrefix(c.CommandPath(), "pyworkflow ")
+		if top, _, _ := strings.Cut(path, " "); c.HasSubCommands() || free[top] || top == "help" {
+			return
+		}
+		if takes && argCompletions[path] == nil {
+			t.Errorf("%s: %s has no completion", c.CommandPath(), what)
+		}
+		if c.ValidArgsFunction == nil {
+			t.Errorf("%s: the shell would offer file names", c.CommandPath())
+		}
+		c.LocalFlags().VisitAll(func(f *pflag.Flag) {
+			if _, ok := c.GetFlagCompletionFunc(f.Name); !ok && f.Name != "help" {
+				t.Errorf("%s: --%s has no completion", c.CommandPath(), f.Name)
+			}
+		})
+	}
+	walk(newRoot(&program{}))
+	if zones := zones("Europe/"); len(zones) < 40 {
+		t.Errorf("zones of Europe: %q", zones)
+	}
+	for _, name := range zones("") {
+		if _, err := time.LoadLocation(name); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -20,6 +20,9 @@ import (
 // plainCommand marks a command that neither needs the workflows of --module nor settings that make sense together.
 const plainCommand = "pyworkflow_plain"
 
+// needsNothing marks a command that answers whatever is wrong with the settings.
+const needsNothing = "pyworkflow_needs_nothing"
+
 // newRoot makes the whole tree of commands.
 func newRoot(p *program) *cobra.Command {
 	root := &cobra.Command{
@@ -47,8 +50,8 @@ pyworkflow.config.yaml, in this folder or one above it; "pyworkflow config show"
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return p.prepare(cmd) }
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(
-		newWorker(p), newScheduler(p), newBeat(p), newHealth(p), newSchedules(p), newBackfills(p), newRuns(p), newWorkflows(p),
-		newDashboard(p), newDev(p), newBuild(p), newDoctor(p), newConfig(p), newVersion(p),
+		newWorker(p), newScheduler(p), newBeat(p), newHealth(p), newSchedules(p), newBackfills(p), newRuns(p), newWorkflows(p), newQueues(p),
+		newDashboard(p), newDev(p), newBuild(p), newInit(p), newDoctor(p), newConfig(p), newVersion(p),
 	)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
@@ -64,6 +67,7 @@ pyworkflow.config.yaml, in this folder or one above it; "pyworkflow config show"
 			}
 		}
 	}
+	p.addCompletions(root)
 	return root
 }
 
@@ -154,10 +158,13 @@ func takes(what ...string) cobra.PositionalArgs {
 
 // prepare resolves the settings and, when --module asks for it, goes on as the program with those workflows.
 func (p *program) prepare(cmd *cobra.Command) error {
-	if plain(cmd) {
+	if plain(cmd) || cmd.Name() == cobra.ShellCompRequestCmd || cmd.Name() == cobra.ShellCompNoDescRequestCmd {
 		return nil
 	}
 	settings, err := config.Resolve(cmd.Flags(), p.env, p.dir, flagSets(cmd.Root())...)
+	if err != nil && cmd.Annotations[needsNothing] != "" {
+		return nil // it has an answer all the same
+	}
 	if err != nil {
 		return err
 	}

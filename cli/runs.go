@@ -16,7 +16,7 @@ import (
 )
 
 func newRuns(p *program) *cobra.Command {
-	return group("runs", "List, show and cancel runs", newRunsList(p), newRunsShow(p), newRunsLogs(p), newRunsCancel(p))
+	return group("runs", "List, show, cancel and repeat runs", newRunsList(p), newRunsShow(p), newRunsLogs(p), newRunsCancel(p), newRunsAgain(p))
 }
 
 func newRunsList(p *program) *cobra.Command {

@@ -103,6 +103,7 @@ bounds or jitter computes the next tick anew.`,
 func newSchedulesAct(p *program, verb, shortText, long string, noted bool) *cobra.Command {
 	var note string
 	var many manySchedules
+	var yes bool
 	cmd := &cobra.Command{
 		Use:   verb + " ID...",
 		Short: shortText,
@@ -118,6 +119,11 @@ func newSchedulesAct(p *program, verb, shortText, long string, noted bool) *cobr
 				ids, err := many.ids(cmd.Context(), p, c, args, verb)
 				if err != nil {
 					return err
+				}
+				if len(args) == 0 && len(ids) > 0 {
+					if err := p.confirm(cmd, yes, "%s %d schedule(s) in %s?", verb, len(ids), p.place(c.Describe())); err != nil {
+						return err
+					}
 				}
 				done := []client.Schedule{}
 				var failed []error
@@ -141,6 +147,7 @@ func newSchedulesAct(p *program, verb, shortText, long string, noted bool) *cobr
 		fs.StringVar(&note, "note", "", "a note for people, such as why")
 	}
 	many.register(cmd)
+	fs.BoolVarP(&yes, "yes", "y", false, "do not ask; on a terminal --workflow and --all ask first")
 	return cmd
 }
 
@@ -319,7 +326,7 @@ func (p *program) printActivation(a client.Activation, opts client.ActivateOptio
 }
 
 func newSchedulesTrigger(p *program) *cobra.Command {
-	var overlap string
+	var overlap, key string
 	var wait bool
 	cmd := &cobra.Command{
 		Use:   "trigger ID",
@@ -327,7 +334,8 @@ func newSchedulesTrigger(p *program) *cobra.Command {
 		Long: `Starts a run now; the regular timing is untouched, and a paused schedule can be triggered too. The overlap policy decides when a run is active: the
 answer is started, buffered (it starts when the active run has ended) or skipped (exit 4).`,
 		Example: `  pyworkflow schedules trigger auto_daily_report --wait
-  pyworkflow schedules trigger sync --overlap allow_all --input '{"full": true}'`,
+  pyworkflow schedules trigger sync --overlap allow_all --input '{"full": true}'
+  pyworkflow schedules trigger sync --idempotency-key release-2026-11-22`,
 		Args: takes("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			input, err := jsonFlag(cmd.Flags(), "input")
@@ -339,7 +347,7 @@ answer is started, buffered (it starts when the active run has ended) or skipped
 			}
 			return p.withExecution(cmd, changes, scheduledBy(args[0]), func(x *execution) error {
 				x.schedule = args[0]
-				res, err := x.client.Trigger(cmd.Context(), args[0], client.TriggerRequest{Overlap: schedules.OverlapPolicy(overlap), Input: input})
+				res, err := x.client.Trigger(cmd.Context(), args[0], client.TriggerRequest{Overlap: schedules.OverlapPolicy(overlap), Input: input, IdempotencyKey: key})
 				if err != nil {
 					return err
 				}
@@ -350,6 +358,7 @@ answer is started, buffered (it starts when the active run has ended) or skipped
 	fs := cmd.Flags()
 	fs.StringVar(&overlap, "overlap", "", "overlap policy for this trigger only (default the schedule's)")
 	fs.String("input", "", "input for this run only, as JSON (default the schedule's)")
+	fs.StringVar(&key, "idempotency-key", "", "a second trigger with the same key starts nothing and answers as the first did")
 	fs.BoolVar(&wait, "wait", false, "wait until the run has ended; exit 1 unless it completed")
 	return cmd
 }

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,6 +30,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(leakFree{redistest.Main(m)}, map[string]func(){
 		"pyworkflow": func() { os.Exit(Main(nil)) },
 		"app":        func() { os.Exit(Main(registerTest)) },
+		"fetch":      func() { os.Exit(fetch(os.Args[1:])) },
 	})
 }
 
@@ -41,6 +44,34 @@ func (l leakFree) Run() int {
 		return 1
 	}
 	return code
+}
+
+// fetch [-post] URL: what curl would do.
+func fetch(args []string) int {
+	method, url := http.MethodGet, args[len(args)-1]
+	if args[0] == "-post" {
+		method = http.MethodPost
+	}
+	req, err := http.NewRequest(method, url, nil)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode >= http.StatusBadRequest {
+		fmt.Fprintln(os.Stderr, res.Status)
+		return 1
+	}
+	if _, err := io.Copy(os.Stdout, res.Body); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
 }
 
 func registerTest(app *pyworkflow.App) error {

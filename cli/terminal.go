@@ -1,14 +1,13 @@
 package cli
 
 import (
-	"io"
 	"os"
 
 	"github.com/mattn/go-isatty"
 )
 
-// isTerminal reports whether a person watches the writer.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+// isTerminal reports whether a person is at the other end of a reader or writer.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
 	return ok && (isatty.IsTerminal(f.Fd()) || isatty.IsCygwinTerminal(f.Fd()))
 }

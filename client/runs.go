@@ -218,8 +218,13 @@ func (c *Client) Runs(ctx context.Context, f RunFilter) iter.Seq2[Run, error] {
 	return walk(func(p PageRequest) (Page[Run], error) { return c.ListRuns(ctx, f, p) })
 }
 
-// ListRuns lists runs that match, the newest first, with their steps.
+// ListRuns lists runs that match, the newest first, with their steps. A schedule that never was is a *NotFoundError.
 func (c *Client) ListRuns(ctx context.Context, f RunFilter, p PageRequest) (Page[Run], error) {
+	if f.ScheduleID != "" {
+		if _, err := c.resolve(ctx, f.ScheduleID); err != nil {
+			return Page[Run]{}, err
+		}
+	}
 	return pageAll(p, func(p store.Page) ([]schedules.Run, string, error) { return c.store.ListRuns(ctx, f, p) },
 		func(all []schedules.Run) ([]Run, error) { return c.withStepsOf(ctx, all) })
 }
