@@ -33,6 +33,21 @@ func TestAStoryWithoutFaultsHasNoFindings(t *testing.T) {
 	}
 }
 
+// A record tells its creation in whole milliseconds; in the same one the schedule before it may have been deleted.
+func TestADeleteInTheMillisecondOfTheNextCreation(t *testing.T) {
+	w := story(t)
+	at := w.scene.Definitions[0].Created
+	step := func(n int) time.Time { return at.Add(time.Duration(n) * 100 * time.Microsecond) }
+	w.scene.Acts = append([]check.Act{
+		{What: check.ActDelete, Schedule: "grid", Began: step(1), Ended: step(2)},
+		{What: check.ActCreate, Schedule: "grid", Began: step(3), Ended: step(9)},
+	}, w.scene.Acts...)
+	_, findings := w.judge()
+	for _, f := range findings {
+		t.Errorf("%s: %s", f.Kind, f.Text)
+	}
+}
+
 // edit changes the rows of a history that match.
 func (w *world) edit(id, kind string, n int, change func(string) string) {
 	w.t.Helper()

@@ -48,8 +48,9 @@ func (j *judge) segments(s *schedule, d Definition) []segment {
 		now = segment{from: ended, state: to, every: every}
 	}
 	busy := born // until when acts go on
+	made := j.made(s.Rec.ID, born)
 	for _, a := range j.acts[s.Rec.ID] {
-		if a.Ended.Before(born) || a.Began.After(dead) || a.What == ActDelete && a.Began.Before(born) { // the delete was of the one before
+		if a.Ended.Before(born) || a.Began.After(dead) || a.What == ActDelete && a.Began.Before(made) { // the delete was of the one before
 			continue
 		}
 		to, every := now.state, now.every
@@ -86,6 +87,17 @@ func (j *judge) segments(s *schedule, d Definition) []segment {
 		}
 	}
 	return out
+}
+
+// made is when the act began that created the incarnation. The record tells its birth in whole milliseconds, in one of which the one before may have been deleted.
+func (j *judge) made(id string, born time.Time) time.Time {
+	made := born
+	for _, a := range j.acts[id] {
+		if a.What == ActCreate && a.Err == "" && a.Began.After(made) && !a.Began.Truncate(time.Millisecond).After(born) && !a.Ended.Before(born) {
+			made = a.Began
+		}
+	}
+	return made
 }
 
 // ticks checks that every nominal time of an incarnation that came due has exactly one fate, and none that did not has one.
