@@ -62,7 +62,7 @@ func TestAlertsOfProcesses(t *testing.T) {
 	}
 	env := []string{"PYWORKFLOW_REDIS_URL=" + server.URL(), "PYWORKFLOW_NAMESPACE=" + namespace, "PYWORKFLOW_LOG_LEVEL=debug", "PYWORKFLOW_ALERT_URL=" + receiver.URL + "/" + secret,
 		"PYWORKFLOW_ALERT_SECRET_FILE=" + key, "PYWORKFLOW_ALERT_LINK=https://jobs.example.com"}
-	worker, workerSays := appCommand(t, env, "worker", "run")
+	worker, workerSays := appCommand(t, env, "worker", "run", "--http-listen", "127.0.0.1:0")
 	if err := worker.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -93,6 +93,12 @@ func TestAlertsOfProcesses(t *testing.T) {
 	await(t, "both failed runs are posted, one of them at the second attempt", func() bool { return len(hook.all()) >= 3 })
 	await(t, "the run that fails at first completes", func() bool { return strings.Contains(workerSays.String(), "completed  lab_flaky  "+flaky) })
 
+	_, at, _ := strings.Cut(workerSays.String(), "metrics on http://")
+	at, _, _ = strings.Cut(at, "/")
+	await(t, "both are counted", func() bool {
+		body, err := (&program{}).ask(t.Context(), at, "/metrics")
+		return err == nil && strings.Contains(body, "pyworkflow_alerts_total{result=\"sent\"} 2\n")
+	})
 	for _, p := range []*os.Process{worker.Process, scheduler.Process} {
 		if err := p.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
@@ -214,7 +220,7 @@ func TestAlertFlags(t *testing.T) {
 		{[]string{"--alert-secret-file", short}, `--alert-secret-file "` + short + `": there is nowhere to post to`},
 		{[]string{"https://hooks.slack.com/services/" + secret}, `unexpected argument "https://hooks.slack.com/***"`},
 	} {
-		for _, command := range [][]string{{"worker", "run"}, {"scheduler", "run"}} {
+		for _, command := range [][]string{{"worker", "run"}, {"scheduler", "run"}, {"dev"}} {
 			got := runCommand(t, &program{}, append(slices.Clone(command), c.args...)...)
 			refused(t, got, 2, []string{strings.ToLower(c.want)})
 			if strings.Contains(got.stderr, secret) {

@@ -37,6 +37,9 @@ Records stay in --storage-path, for the next time and for the other commands. Th
 			if err := checkDuration(cmd, v.duration); err != nil {
 				return err
 			}
+			if err := v.alerts.check(cmd); err != nil {
+				return err
+			}
 			runtime, _, err := config.Choose(p.settings)
 			if err != nil {
 				return err
@@ -65,6 +68,7 @@ Records stay in --storage-path, for the next time and for the other commands. Th
 	config.SecondsVar(fs, &v.duration, "duration", time.Duration(0), "run so long, let runs end, exit 0: 60, 0.5 or 10m (default until a signal)")
 	fs.Lookup("duration").DefValue = "0" // which help leaves out
 	config.OptIn(fs, config.Plain, "duration")
+	v.alerts.register(fs)
 	return cmd
 }
 

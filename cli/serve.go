@@ -58,6 +58,7 @@ func (p *program) serve(ctx context.Context, s *session, v serving) error {
 		return err
 	}
 	if alerts != nil {
+		s.metrics.WatchAlerts(alerts)
 		observers = append(observers, alerts)
 	}
 	if err := wire(observers...); err != nil {
