@@ -20,12 +20,13 @@ import (
 	"github.com/pyworkflow-go/pyworkflow"
 	"github.com/pyworkflow-go/pyworkflow/client"
 	"github.com/pyworkflow-go/pyworkflow/engine"
+	"github.com/pyworkflow-go/pyworkflow/internal/redistest"
 	"github.com/pyworkflow-go/pyworkflow/schedules"
 	"github.com/pyworkflow-go/pyworkflow/store"
 	"github.com/pyworkflow-go/pyworkflow/store/sqlitestore"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(redistest.Main(m)) }
 
 // start is the time of a world that no test has moved.
 var start = time.Date(2026, 3, 2, 10, 0, 30, 0, time.UTC)

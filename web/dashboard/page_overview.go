@@ -60,7 +60,7 @@ func (d *dashboard) showOverview(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	next, err := d.Client.Upcoming(ctx, time.Time{}, skySlice, skyBars)
+	next, err := d.Client.Upcoming(ctx, o.Now.Truncate(skySlice), skySlice, skyBars)
 	if err != nil {
 		return fmt.Errorf("read what comes next: %w", err)
 	}
