@@ -39,6 +39,9 @@ func (s *session) observe(perSchedule int, overdueAfter time.Duration) (*metrics
 	if err != nil {
 		return nil, err
 	}
+	for _, w := range s.p.app.Workflows() {
+		m.Know(w.Name, w.Options.Queue)
+	}
 	s.metrics, s.store = m, m.Store(s.store)
 	return m, nil
 }

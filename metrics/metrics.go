@@ -10,6 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/pyworkflow-go/pyworkflow/schedules"
 )
 
 const (
@@ -41,6 +43,7 @@ type Metrics struct {
 	parts    *partsCollector
 
 	workflows, queues, schedules *bounded
+	known                        sync.Map // pairs of workflow and queue whose counters are there
 
 	ticks, blocked                                *prometheus.CounterVec
 	lateness, startLateness                       *prometheus.HistogramVec
@@ -113,10 +116,34 @@ func New(cfg Config) (*Metrics, error) {
 	build.WithLabelValues(cfg.Version, runtime.Version()).Set(1)
 	m.registry.MustRegister(build, m.parts, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if cfg.State != nil {
-		m.state = newStateCollector(cfg.State, cfg.Log, m.queues)
+		m.state = newStateCollector(cfg.State, cfg.Log, m.queues, m.Know)
 		m.registry.MustRegister(m.state)
 	}
 	return m, nil
+}
+
+// Know makes the counters of a workflow, whose runs go to that queue (empty: the default one), begin at zero now: a counter that begins with its first event hides that event from rates. What
+// is met is known from then on.
+func (m *Metrics) Know(workflow, queue string) {
+	type pair struct{ workflow, queue string }
+	if queue == "" {
+		queue = schedules.DefaultQueue
+	}
+	p := pair{m.workflows.label(workflow), m.queues.label(queue)}
+	if _, before := m.known.LoadOrStore(p, true); before {
+		return
+	}
+	for _, fate := range []schedules.FateKind{schedules.FateStarted, schedules.FateBuffered, schedules.FateSkipped, schedules.FateMissed, schedules.FateDropped} {
+		m.ticks.WithLabelValues(p.workflow, string(fate))
+	}
+	for _, status := range []schedules.RunStatus{schedules.RunCompleted, schedules.RunFailed, schedules.RunCancelled} {
+		m.ended.WithLabelValues(p.workflow, p.queue, string(status))
+	}
+	for _, v := range []*prometheus.CounterVec{m.blocked, m.retries, m.recoveries, m.returned, m.resent, m.abandoned} {
+		v.WithLabelValues(p.workflow)
+	}
+	m.swept.WithLabelValues(p.queue)
+	m.unsent.WithLabelValues(p.queue)
 }
 
 // Handler answers scrapes. It is to be mounted at /metrics.

@@ -67,6 +67,7 @@ func (m *Metrics) RunChanged(c schedules.RunChange) {
 // Created counts runs.
 func (m *Metrics) Created(_ context.Context, runs []schedules.Run) {
 	for i := range runs {
+		m.Know(runs[i].Workflow, runs[i].Queue)
 		m.created.WithLabelValues(m.workflows.label(runs[i].Workflow), m.queues.label(runs[i].Queue), string(runs[i].Trigger)).Inc()
 	}
 }
@@ -112,6 +113,7 @@ func (m *Metrics) Dispatched(msgs, sent []store.Message, written, _ time.Time) {
 
 // Claimed counts how long the run was on its way, if this is its first attempt.
 func (m *Metrics) Claimed(r schedules.Run) {
+	m.Know(r.Workflow, r.Queue)
 	if r.Attempt != 1 || r.Dispatch != 1 {
 		return
 	}

@@ -37,6 +37,7 @@ type State struct {
 	Overdue     int              // schedules that are due for longer than the bound, at most 100 of a shard
 	MostOverdue time.Duration    // by how much the one that is due for the longest time is
 	Queues      []store.QueueState
+	Workflows   []store.Workflow // announced
 }
 
 // StateReader reads the State.
@@ -48,6 +49,7 @@ type StateStore interface {
 	Shards() int
 	Counts(ctx context.Context, since time.Time) (store.Counts, error)
 	Processes(ctx context.Context) ([]store.Process, error)
+	Workflows(ctx context.Context) ([]store.Workflow, error)
 	Unsent(ctx context.Context, shard int, until time.Time, limit int) ([]store.Message, error)
 	DueTicks(ctx context.Context, shard int, until time.Time, limit int) ([]store.DueSchedule, error)
 }
@@ -87,6 +89,9 @@ func ReadState(st StateStore, queues Queues, overdueAfter time.Duration) StateRe
 			if p.Beat {
 				s.Beats++
 			}
+		}
+		if s.Workflows, err = st.Workflows(ctx); err != nil {
+			return s, err
 		}
 		for shard := range st.Shards() {
 			if err := s.readShard(ctx, st, shard, now, overdueAfter); err != nil {
@@ -142,6 +147,7 @@ type stateCollector struct {
 	read   StateReader
 	log    *slog.Logger
 	queues *bounded
+	know   func(workflow, queue string)
 	ctx    context.Context
 	cancel context.CancelFunc
 	work   sync.WaitGroup
@@ -156,9 +162,9 @@ type stateCollector struct {
 	told    bool // that a reading failed
 }
 
-func newStateCollector(read StateReader, log *slog.Logger, queues *bounded) *stateCollector {
+func newStateCollector(read StateReader, log *slog.Logger, queues *bounded, know func(workflow, queue string)) *stateCollector {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &stateCollector{read: read, log: log, queues: queues, ctx: ctx, cancel: cancel}
+	return &stateCollector{read: read, log: log, queues: queues, know: know, ctx: ctx, cancel: cancel}
 }
 
 func (c *stateCollector) close() {
@@ -182,6 +188,9 @@ func (c *stateCollector) begin() <-chan struct{} {
 		ctx, cancel := context.WithTimeout(c.ctx, stateTimeout)
 		defer cancel()
 		s, err := c.read(ctx)
+		for _, w := range s.Workflows {
+			c.know(w.Name, w.Options.Queue)
+		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if err == nil {
