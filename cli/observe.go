@@ -122,7 +122,7 @@ func (v perSchedule) String() string {
 }
 
 // Type names the kind of value for help.
-func (v perSchedule) Type() string { return "int" }
+func (v perSchedule) Type() string { return "number" }
 
 // Set checks the number.
 func (v perSchedule) Set(text string) error {
