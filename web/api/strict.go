@@ -106,8 +106,12 @@ func checkQuery(params []*huma.Param, query string) error {
 		case p.Schema.Type != huma.TypeArray && len(values[name]) > 1:
 			return &schedules.FieldError{Field: name, Value: strings.Join(values[name], ", "), Problem: "is given twice; give it once"}
 		}
+		one := p.Schema
+		if one.Type == huma.TypeArray {
+			one = one.Items
+		}
 		for _, v := range values[name] {
-			if problem := checkValue(p.Schema, v); problem != "" {
+			if problem := checkValue(one, v); problem != "" {
 				return &schedules.FieldError{Field: name, Value: v, Problem: problem}
 			}
 		}

@@ -147,7 +147,9 @@ func (w *world) ask(method, path string, body any, header ...string) reply {
 		}
 		in = bytes.NewReader(text)
 	}
-	r := httptest.NewRequestWithContext(w.t.Context(), method, api.Prefix+path, in)
+	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
+	defer cancel()
+	r := httptest.NewRequestWithContext(ctx, method, api.Prefix+path, in)
 	if in != nil {
 		r.Header.Set("Content-Type", "application/json")
 	}
