@@ -117,8 +117,9 @@ const (
 type tries struct {
 	now func() time.Time
 
-	mu   sync.Mutex
-	from map[string]*tally
+	mu    sync.Mutex
+	from  map[string]*tally
+	swept time.Time // when those that are over were last forgotten
 }
 
 type tally struct {
@@ -146,7 +147,8 @@ func (t *tries) wrong(addr string) {
 	now := t.now()
 	c := t.from[addr]
 	if c == nil || now.Sub(c.since) >= triesWindow {
-		if len(t.from) >= maxAddresses {
+		if len(t.from) >= maxAddresses && now.Sub(t.swept) >= time.Second {
+			t.swept = now
 			maps.DeleteFunc(t.from, func(_ string, c *tally) bool { return now.Sub(c.since) >= triesWindow })
 		}
 		if len(t.from) >= maxAddresses { // a flood from everywhere: who comes next counts as one
