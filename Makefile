@@ -33,7 +33,7 @@ run: ## see a workflow run: the health check example every minute, no Redis need
 build: ## build the command line into bin/pyworkflow
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/pyworkflow ./cmd/pyworkflow
 
-deps: ## install redis-server and a C compiler where they are missing (apt-get or brew)
+deps: ## install redis-server, a C compiler and Chromium where they are missing (apt-get or brew)
 	@tools/deps.sh
 
 test: deps ## run all tests with the race detector, each on a redis-server of its own

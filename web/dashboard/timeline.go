@@ -84,12 +84,14 @@ func newTimeline(ticks []client.TimelineTick, next []client.Tick, now time.Time,
 			}
 		}
 	}
-	room := max(to.Sub(from), time.Minute)
-	for _, n := range next {
-		if n.NominalTime.Sub(to) > room/5 {
+	room, end := max(to.Sub(from), time.Second), to
+	for i, n := range next {
+		if i > 0 && n.NominalTime.Sub(end) > room/4 {
 			break
 		}
-		to = n.NominalTime.Time
+		if at := n.NominalTime.Time; i > 0 || at.Sub(end) <= room {
+			to = at
+		}
 	}
 	to = to.Add(room / 50)
 	x := func(at time.Time) float64 {
