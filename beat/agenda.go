@@ -20,6 +20,14 @@ type entry struct {
 	due   time.Time // by the store's clock
 }
 
+// about is what a log line about the entry carries.
+func (e entry) about() []any {
+	if e.run != "" {
+		return []any{"run_id", e.run}
+	}
+	return []any{"schedule_id", e.ref.ID}
+}
+
 // alarm is an entry that waits for its time.
 type alarm struct {
 	entry

@@ -484,8 +484,7 @@ func (l *loop) holdBack(sh *shardState, e entry, now time.Time, wait time.Durati
 	h.until, h.err = now.Add(wait), err
 	l.agenda.set(e, h.until, l.polls)
 	if err != nil && (h.tries == holdWarn || wait == holdMax) && l.link.answers() {
-		l.log.Error("what is due cannot be carried out; trying again", "loop", l.name,
-			"schedule_id", e.ref.ID, "run_id", e.run, "tries", h.tries, "again_in", wait.String(), "error", err)
+		l.log.Error("what is due cannot be carried out; trying again", append(e.about(), "loop", l.name, "tries", h.tries, "again_in", wait.String(), "error", err)...)
 	}
 }
 
@@ -495,8 +494,7 @@ func (l *loop) leftToNewer(es []entry, cause error) {
 		return
 	}
 	l.toldNewer = time.Now()
-	l.log.Error("what is due was written by a newer version and is left to it; everything else goes on", "loop", l.name,
-		"schedule_id", es[0].ref.ID, "run_id", es[0].run, "count", len(es), "error", cause)
+	l.log.Error("what is due was written by a newer version and is left to it; everything else goes on", append(es[0].about(), "loop", l.name, "count", len(es), "error", cause)...)
 }
 
 func (l *loop) note() {

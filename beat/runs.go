@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pyworkflow-go/pyworkflow/engine"
 	"github.com/pyworkflow-go/pyworkflow/schedules"
 	"github.com/pyworkflow-go/pyworkflow/store"
 )
@@ -67,7 +68,7 @@ func (k *runKeeper) act(ctx context.Context, due []entry) []outcome {
 			return c, ok, nil
 		})
 		if runs[i].Damage != "" && err == nil {
-			k.cfg.Log.Error("record of the run cannot be read; the run fails", "run_id", runs[i].ID, "error", runs[i].Damage)
+			k.cfg.Log.Error("record of the run cannot be read; the run fails", append(engine.RunAttrs(runs[i]), "error", runs[i].Damage)...)
 		}
 		outs[i] = outcome{err: err, known: true, next: run.Due}
 	})

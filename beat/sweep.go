@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pyworkflow-go/pyworkflow/engine"
 	"github.com/pyworkflow-go/pyworkflow/schedules"
 	"github.com/pyworkflow-go/pyworkflow/store"
 )
@@ -264,7 +265,7 @@ func (s *sweeper) lose(ctx context.Context, e store.LeaseEntry) error {
 		return schedules.LoseRun(r, now), true, nil
 	})
 	if err == nil && taken {
-		s.cfg.Log.Warn("a worker stopped renewing its lease; its run was taken from it", "run_id", e.RunID, "worker", run.Worker, "status", string(run.Status))
+		s.cfg.Log.Warn("a worker stopped renewing its lease; its run was taken from it", append(engine.RunAttrs(run), "worker", run.Worker, "status", string(run.Status), "recoveries", run.Recoveries)...)
 	}
 	return err
 }

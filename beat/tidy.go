@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pyworkflow-go/pyworkflow/engine"
 	"github.com/pyworkflow-go/pyworkflow/store"
 )
 
@@ -44,6 +45,6 @@ func (k *runKeeper) drop(ctx context.Context, msgs []store.Message) {
 		return
 	}
 	if err := transport.Drop(ctx, msgs...); err != nil {
-		k.cfg.Log.Debug("what is left of messages that reached no worker stays in the transport", "run_id", msgs[0].RunID, "messages", len(msgs), "error", err)
+		k.cfg.Log.Debug("what is left of messages that reached no worker stays in the transport", append(engine.MessageAttrs(msgs[0]), "messages", len(msgs), "error", err)...)
 	}
 }

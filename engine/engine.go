@@ -202,14 +202,14 @@ func (e *Engine) send(ctx context.Context, written time.Time, msgs ...store.Mess
 		w.Dispatched(msgs, sent, written, began)
 	}
 	if err != nil {
-		e.cfg.Log.Warn("messages stay in the outbox", "error", err, "count", len(msgs)-len(sent), "run_id", unsent(msgs, sent))
+		e.cfg.Log.Warn("messages stay in the outbox", "error", err, "count", len(msgs)-len(sent), keyRun, unsent(msgs, sent))
 	}
 	if len(sent) == 0 {
 		return
 	}
 	failpoint.Reach(failpoint.Dispatched)
 	if err := e.cfg.Store.StrikeOff(ctx, sent...); err != nil {
-		e.cfg.Log.Warn("messages that were handed over stay in the outbox", "error", err, "count", len(sent), "run_id", sent[0].RunID)
+		e.cfg.Log.Warn("messages that were handed over stay in the outbox", "error", err, "count", len(sent), keyRun, sent[0].RunID)
 	}
 }
 

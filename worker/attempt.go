@@ -11,6 +11,7 @@ import (
 	"time"
 
 	pyworkflow "github.com/pyworkflow-go/pyworkflow"
+	"github.com/pyworkflow-go/pyworkflow/engine"
 	"github.com/pyworkflow-go/pyworkflow/internal/failpoint"
 	"github.com/pyworkflow-go/pyworkflow/schedules"
 	"github.com/pyworkflow-go/pyworkflow/store"
@@ -50,14 +51,14 @@ func (w *Worker) claim(m store.Message) (schedules.Run, bool, error) {
 		case err == nil:
 			return run, claimed, nil
 		case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrStale):
-			w.log.Debug("message is outdated", "run_id", m.RunID, "dispatch", m.Dispatch, "error", err)
+			w.log.Debug("message is outdated", append(engine.MessageAttrs(m), "error", err)...)
 			return run, false, nil
 		case errors.Is(err, store.ErrFormat):
-			w.leftToNewer("run is left to a newer worker", m.RunID, err)
+			w.leftToNewer("run is left to a newer worker", engine.MessageAttrs(m), err)
 			return run, false, ErrTooNew
 		}
 		if try == 0 {
-			w.log.Warn("claim waits for the store", "run_id", m.RunID, "error", err)
+			w.log.Warn("claim waits for the store", append(engine.MessageAttrs(m), "error", err)...)
 		}
 		if !pause(try, w.stop) {
 			return run, false, ErrNotTaken
@@ -88,7 +89,7 @@ func (w *Worker) tryClaim(m store.Message, token string) (schedules.Run, bool, e
 
 // giveBack returns a run whose workflow this worker lacks.
 func (w *Worker) giveBack(ctx context.Context, run schedules.Run) error {
-	w.log.Warn("workflow is not known here; the run goes back", "run_id", run.ID, "workflow", run.Workflow)
+	w.log.Warn("workflow is not known here; the run goes back", engine.RunAttrs(run)...)
 	elsewhere, err := w.elsewhere(ctx, run.Workflow)
 	if err != nil {
 		return err
@@ -118,7 +119,7 @@ func (w *Worker) elsewhere(ctx context.Context, workflow string) (bool, error) {
 const tooNewEvery = time.Minute
 
 // leftToNewer logs once in a while that a run is left to a newer program.
-func (w *Worker) leftToNewer(what, run string, err error) {
+func (w *Worker) leftToNewer(what string, about []any, err error) {
 	now := time.Now()
 	level := slog.LevelDebug
 	w.mu.Lock()
@@ -126,12 +127,12 @@ func (w *Worker) leftToNewer(what, run string, err error) {
 		w.toldNewer, level = now, slog.LevelError
 	}
 	w.mu.Unlock()
-	w.log.Log(w.base, level, what, "run_id", run, "error", err)
+	w.log.Log(w.base, level, what, append(about, "error", err)...)
 }
 
 // failDamaged ends a run whose record cannot be read, whatever it was to do.
 func (w *Worker) failDamaged(ctx context.Context, run schedules.Run) error {
-	w.log.Error("record of the run cannot be read; the run fails", "run_id", run.ID, "error", run.Damage)
+	w.log.Error("record of the run cannot be read; the run fails", append(engine.RunAttrs(run), "error", run.Damage)...)
 	_, err := w.cfg.Engine.ChangeRun(ctx, run.ID, &run, func(r schedules.Run, now time.Time) (schedules.RunChange, bool, error) {
 		if r.Damage == "" || r.Status.Ended() {
 			return schedules.RunChange{}, false, nil
@@ -159,7 +160,7 @@ func (w *Worker) attempt(run schedules.Run, sent, received time.Time) {
 	now := time.Now()
 	// The lease lasts since the claim, which may be long ago: its answer was late or lost, or the process stood still.
 	renewed := now.Add(min(run.Lease.Sub(w.cfg.Store.Estimate())-schedules.Lease, 0))
-	h := &held{run: run, options: info.Options, began: now, renewed: renewed, lost: make(chan struct{}), over: make(chan struct{}),
+	h := &held{run: run, log: w.log.With(engine.RunAttrs(run)...), options: info.Options, began: now, renewed: renewed, lost: make(chan struct{}), over: make(chan struct{}),
 		now: func() time.Time { return w.cfg.Store.Estimate().UTC().Truncate(time.Millisecond) }}
 	if run.Options != nil {
 		h.options = *run.Options
@@ -179,7 +180,7 @@ func (w *Worker) attempt(run schedules.Run, sent, received time.Time) {
 	default:
 	}
 	w.cfg.Observer.Claimed(run)
-	w.log.Debug("run claimed", "run_id", run.ID, "workflow", run.Workflow, "attempt", run.Attempt, "dispatch", run.Dispatch)
+	h.log.Debug("run claimed")
 	h.emit(schedules.Event{Kind: "claimed", Level: "info",
 		Message: fmt.Sprintf("attempt %d begins on worker %s", run.Attempt, w.cfg.ID), Attrs: map[string]any{"attempt": run.Attempt, "dispatch": run.Dispatch, "worker": w.cfg.ID}})
 
@@ -187,12 +188,13 @@ func (w *Worker) attempt(run schedules.Run, sent, received time.Time) {
 	close(h.over)
 	recorded := false
 	if lost {
-		w.log.Warn("run was taken from this worker", "run_id", run.ID, "workflow", run.Workflow)
+		h.log.Warn("run was taken from this worker")
 		w.flush(w.base, h)
 	} else {
 		failpoint.Reach(failpoint.Ending)
 		run, recorded = w.finish(h, o)
 	}
+	h.log.Debug("attempt ended", "status", string(run.Status), "recorded", recorded, "took", time.Since(now).String())
 	traced(run, o, recorded)
 	w.cfg.Observer.Attempted(run, o, time.Since(now), recorded)
 }
@@ -303,14 +305,13 @@ func isClosed(c <-chan struct{}) bool {
 // abandon leaves the code behind: it goes on without a slot, and what it still reports is refused.
 func (w *Worker) abandon(h *held, cause error, done <-chan schedules.Outcome) {
 	w.zombies.Add(1)
-	w.log.Warn("code ignores its cancelled context; its slot is freed, its goroutine goes on", "run_id", h.run.ID, "workflow", h.run.Workflow,
-		"cause", cause, "abandoned", w.zombies.Load())
+	h.log.Warn("code ignores its cancelled context; its slot is freed, its goroutine goes on", "cause", cause, "abandoned", w.zombies.Load())
 	h.emit(schedules.Event{Kind: "abandoned", Level: "warn", Message: "the code ignores its cancelled context; the worker goes on without it"})
 	w.cfg.Observer.Abandoned(h.run)
 	go func() {
 		<-done
 		w.zombies.Add(-1)
-		w.log.Info("code that was left behind has returned", "run_id", h.run.ID, "workflow", h.run.Workflow)
+		h.log.Info("code that was left behind has returned")
 	}()
 }
 
@@ -334,24 +335,23 @@ func (w *Worker) finish(h *held, o schedules.Outcome) (schedules.Run, bool) {
 		switch {
 		case err == nil:
 			if !recorded && try == 0 {
-				w.log.Warn("outcome is refused: the run has ended or another worker has it", "run_id", h.run.ID, "workflow", h.run.Workflow, "status", run.Status)
+				h.log.Warn("outcome is refused: the run has ended or another worker has it", "status", string(run.Status))
 			}
 			w.flush(w.base, h) // what the store did not take before
 			return run, recorded
 		case errors.Is(err, store.ErrNotFound):
-			w.log.Warn("outcome is refused: the run is gone", "run_id", h.run.ID, "workflow", h.run.Workflow)
+			h.log.Warn("outcome is refused: the run is gone")
 			return h.run, false
 		case errors.Is(err, store.ErrFormat): // its lease runs out, and a newer keeper sends it to a newer worker
-			w.leftToNewer("outcome is refused; the run is left to a newer worker", h.run.ID, err)
+			w.leftToNewer("outcome is refused; the run is left to a newer worker", engine.RunAttrs(h.run), err)
 			return h.run, false
 		}
 		if try == 0 {
-			w.log.Warn("outcome waits for the store", "run_id", h.run.ID, "workflow", h.run.Workflow, "error", err)
+			h.log.Warn("outcome waits for the store", "error", err)
 		}
 		known = nil
 		if !pause(try, w.dead) {
-			w.log.Error("outcome is not recorded: the worker stops while the store is away; another worker executes the run again",
-				"run_id", h.run.ID, "workflow", h.run.Workflow, "error", err)
+			h.log.Error("outcome is not recorded: the worker stops while the store is away; another worker executes the run again", "error", err)
 			return h.run, false
 		}
 	}

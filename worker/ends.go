@@ -7,6 +7,7 @@ import (
 	"time"
 
 	pyworkflow "github.com/pyworkflow-go/pyworkflow"
+	"github.com/pyworkflow-go/pyworkflow/engine"
 	"github.com/pyworkflow-go/pyworkflow/schedules"
 )
 
@@ -56,7 +57,7 @@ func (e *Ends) RunChanged(c schedules.RunChange) {
 			}
 		}()
 		if err := e.app.TellRunEnd(e.ctx, c.Run); err != nil {
-			e.log.Error("function told of the end of a run panicked", "run_id", c.Run.ID, "error", err)
+			e.log.Error("function told of the end of a run panicked", append(engine.RunAttrs(c.Run), "error", err)...)
 		}
 	}()
 }

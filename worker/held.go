@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -16,6 +17,7 @@ import (
 // held is a run this worker holds, from its claim until its outcome is recorded.
 type held struct {
 	run     schedules.Run // as claimed
+	log     *slog.Logger  // its lines are about the run
 	options schedules.RunOptions
 	began   time.Time
 	ctx     context.Context // of the attempt
@@ -178,7 +180,7 @@ func (w *Worker) warnLong(runs []*held) {
 		h.mu.Unlock()
 		if first {
 			const text = "run without a time limit lasts long; a timeout on the workflow would end it"
-			w.log.Warn(text, "run_id", h.run.ID, "workflow", h.run.Workflow, "schedule_id", h.run.ScheduleID, "running", LongRun)
+			h.log.Warn(text, "running", LongRun.String())
 			h.emit(schedules.Event{Kind: "long", Level: "warn", Message: text})
 		}
 	}
@@ -216,7 +218,7 @@ func (w *Worker) flush(ctx context.Context, h *held) {
 	ctx, cancel := context.WithTimeout(ctx, heartbeatTimeout)
 	defer cancel()
 	if err := w.cfg.Store.AppendEvents(ctx, h.run.ID, events...); err != nil && !errors.Is(err, store.ErrNotFound) {
-		w.log.Debug("events wait for the store", "run_id", h.run.ID, "error", err)
+		h.log.Debug("events wait for the store", "error", err)
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.events, h.dropped = append(events, h.events...), dropped

@@ -18,6 +18,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/pyworkflow-go/pyworkflow/engine"
 	"github.com/pyworkflow-go/pyworkflow/store"
 	"github.com/pyworkflow-go/pyworkflow/worker"
 )
@@ -213,7 +214,7 @@ func (t *Transport) waits(ctx context.Context, queue, id string) (bool, error) {
 
 // discard removes a task that asynq itself cannot read: no worker would ever get it, and it keeps asynq from putting back what other workers left behind.
 func (t *Transport) discard(ctx context.Context, m store.Message) error {
-	t.cfg.Log.Warn("asynq cannot read its own task; it is removed and the run sent anew", "run_id", m.RunID, "dispatch", m.Dispatch)
+	t.cfg.Log.Warn("asynq cannot read its own task; it is removed and the run sent anew", engine.MessageAttrs(m)...)
 	if err := t.Drop(ctx, m); err != nil {
 		return fmt.Errorf("remove task %s: %w", taskID(m), err)
 	}
@@ -272,14 +273,14 @@ func (t *Transport) receive(ctx context.Context, id string, task *asynq.Task, ha
 		return nil
 	}
 	if problem != "" {
-		t.cfg.Log.Warn("payload of a message is not ours; its task's id says which run it is for", "run_id", m.RunID, "dispatch", m.Dispatch, "problem", problem)
+		t.cfg.Log.Warn("payload of a message is not ours; its task's id says which run it is for", append(engine.MessageAttrs(m), "problem", problem)...)
 	}
 	if at, ok := sentAt(task.Headers()); ok {
 		ctx = worker.WithSent(ctx, at)
 	}
 	err = handle(ctx, m)
 	if err != nil && !errors.Is(err, worker.ErrNotTaken) {
-		t.cfg.Log.Warn("message was not dealt with", "run_id", m.RunID, "error", err)
+		t.cfg.Log.Warn("message was not dealt with", append(engine.MessageAttrs(m), "error", err)...)
 		return nil
 	}
 	return err
