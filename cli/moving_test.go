@@ -2,16 +2,21 @@ package cli
 
 import (
 	"go/ast"
+	"go/format"
 	"go/parser"
 	"go/token"
 	"io/fs"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/spf13/pflag"
+
+	"github.com/pyworkflow-go/pyworkflow/cli/initproject"
 )
 
 // exported lists what a package of ours declares.
@@ -56,16 +61,20 @@ var (
 	ourCommand = regexp.MustCompile("(?m)(?:`|^)pyworkflow ((?:[a-z]+ ?)+)([^`\n]*)")
 )
 
-// TestMovingNamesWhatThereIs: every command, flag and Go name of ours that docs/moving.md names exists.
+// TestMovingNamesWhatThereIs: every command, flag and Go name of ours that docs/moving.md names exists, and every Go name of docs/workflows.md.
 func TestMovingNamesWhatThereIs(t *testing.T) {
 	raw, err := os.ReadFile("../docs/moving.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	text := string(raw)
+	guide, err := os.ReadFile("../docs/workflows.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	packages := map[string]map[string]bool{"pyworkflow": exported(t, ".."), "workflowtest": exported(t, "../workflowtest")}
 	count := 0
-	for _, m := range goNames.FindAllStringSubmatch(text, -1) {
+	for _, m := range goNames.FindAllStringSubmatch(text+string(guide), -1) {
 		count++
 		if !packages[m[1]][m[2]] {
 			t.Errorf("package %s has no %s", m[1], m[2])
@@ -105,7 +114,7 @@ func TestMovingNamesWhatThereIs(t *testing.T) {
 		}
 	}
 	// Guards against expressions that find nothing.
-	if count < 40 || flags < 80 || commands < 15 {
+	if count < 80 || flags < 80 || commands < 15 {
 		t.Errorf("found %d Go names, %d flags, %d commands", count, flags, commands)
 	}
 }
@@ -161,4 +170,48 @@ func shellWords(line string) []string {
 		words = append(words, word.String())
 	}
 	return slices.Clip(words)
+}
+
+// TestGuideCompiles builds and tests the project that docs/workflows.md shows.
+func TestGuideCompiles(t *testing.T) {
+	guide, err := os.ReadFile("../docs/workflows.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	made, err := initproject.Create(initproject.Options{Dir: "shop", Base: dir, Module: "example.com/shop", Checkout: initproject.Checkout("", mustAbs(t, ".."))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var files []string
+	for _, block := range regexp.MustCompile("(?s)```go\n(package .*?)```").FindAllStringSubmatch(string(guide), -1) {
+		files = append(files, block[1])
+	}
+	if len(files) != 2 {
+		t.Fatalf("the guide shows %d files", len(files))
+	}
+	folder := filepath.Join(dir, made.Dir, "workflows")
+	for name, text := range map[string]string{"workflows.go": files[0], "workflows_test.go": files[1]} {
+		if formatted, err := format.Source([]byte(text)); err != nil || string(formatted) != text {
+			t.Errorf("%s is not formatted (%v)", name, err)
+		}
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command("go", "test", ".")
+	cmd.Dir = folder
+	cmd.Env = append(os.Environ(), "GOPROXY=off", "GOFLAGS=")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("go test: %v\n%s", err, out)
+	}
+}
+
+func mustAbs(t *testing.T, path string) string {
+	t.Helper()
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return abs
 }
