@@ -94,7 +94,7 @@ func everything(t *testing.T) *metrics.Metrics {
 	counted := m.Store(st)
 	_ = counted.Close()
 	_, _ = counted.GetRun(t.Context(), "run_1")
-	m.Store(refuses{}).CommitRun(t.Context(), schedules.RunChange{})
+	_ = m.Store(refuses{}).CommitRun(t.Context(), schedules.RunChange{})
 	return m
 }
 

@@ -14,6 +14,7 @@ import (
 	"text/template"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -99,7 +100,7 @@ func checkExpr(text string, all map[string]kind) (result []string, problems []st
 			}
 			for _, m := range n.LabelMatchers {
 				switch {
-				case m.Name == labels.MetricName:
+				case m.Name == model.MetricNameLabel:
 				case !slices.Contains(has, m.Name):
 					say("%s has no label %s", n.Name, m.Name)
 				case known[m.Name] != nil && !slices.ContainsFunc(known[m.Name], m.Matches):
@@ -460,7 +461,7 @@ func TestRulesFireAndKeepStill(t *testing.T) {
 			for i, lines := range cases {
 				s := parseSamples(t, lines)
 				for _, one := range s {
-					if _, real := labelsOf(one.Metric.Get(labels.MetricName), all); !real {
+					if _, real := labelsOf(one.Metric.Get(model.MetricNameLabel), all); !real {
 						t.Errorf("%s: its samples have %s, which is no metric", r.Alert, one.Metric)
 					}
 				}
