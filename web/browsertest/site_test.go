@@ -437,7 +437,7 @@ func (s *site) shot(name string) {
 	}
 	s.shots++
 	file := filepath.Join(folder, fmt.Sprintf("%s-%02d-%s.png", strings.ReplaceAll(s.Name(), "/", "-"), s.shots, name))
-	if err := os.MkdirAll(folder, 0o755); err == nil {
+	if err = os.MkdirAll(folder, 0o755); err == nil {
 		err = os.WriteFile(file, picture, 0o644)
 	}
 	if err != nil {

@@ -86,20 +86,21 @@ func ranFor(t client.TimelineTick, now time.Time) time.Duration {
 
 // roundUp is the next round span of time, of which half is round enough, too.
 func roundUp(d time.Duration) time.Duration {
-	for unit := time.Millisecond; unit < 10*time.Second; unit *= 10 {
-		for _, n := range []time.Duration{1, 2, 4, 6} {
-			if d <= n*unit {
-				return n * unit
+	for unit := time.Millisecond; unit <= 10*time.Second; unit *= 10 {
+		for _, n := range []int{1, 2, 4, 6} {
+			if round := time.Duration(n) * unit; d <= round {
+				return round
 			}
 		}
 	}
 	for _, unit := range []time.Duration{time.Minute, time.Hour} {
-		for _, n := range []time.Duration{1, 2, 4, 10, 20, 30, 60} {
-			if d <= n*unit {
-				return n * unit
+		for _, n := range []int{1, 2, 4, 10, 20, 30, 60} {
+			if round := time.Duration(n) * unit; d <= round {
+				return round
 			}
 		}
 	}
 	const day = 24 * time.Hour
-	return (d + 4*day - 1) / (4 * day) * (4 * day)
+	days := int((d + day - 1) / day)
+	return time.Duration((days+3)/4*4) * day
 }

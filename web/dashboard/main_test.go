@@ -91,7 +91,7 @@ func (w *world) do(req *http.Request) answer {
 	w.t.Helper()
 	res, err := w.web.Do(req)
 	w.must(err)
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(res.Body)
 	w.must(err)
 	return answer{w.t, res.StatusCode, res.Request.URL.RequestURI(), res.Header, string(body)}

@@ -44,6 +44,7 @@ type timelineMark struct {
 	Run     string // status of the run; empty: none began
 	RunX    float64
 	RunW    float64
+	Link    bool // a line leads from the mark to where its lane begins: it is near enough to be followed
 }
 
 // timelineNext is a tick to come.
@@ -65,6 +66,7 @@ const (
 	timelineLanesY = 52
 	laneHeight     = 16
 	maxLanes       = 12
+	maxLink        = 120
 )
 
 // newTimeline draws the ticks, newest first, as they stand at now; next are ticks to come, of which those are shown that fit.
@@ -173,6 +175,7 @@ func (m *timelineMark) place(t client.TimelineTick, now time.Time, x func(time.T
 	if t.Status != "" {
 		m.Run, m.RunX = string(t.Status), x(ran)
 		m.RunW = tenth(max(x(end)-m.RunX, 3))
+		m.Link = m.Wait || m.RunX-m.X < maxLink
 	}
 }
 
