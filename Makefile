@@ -33,11 +33,12 @@ run: ## see a workflow run: the health check example every minute, no Redis need
 build: ## build the command line into bin/pyworkflow
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/pyworkflow ./cmd/pyworkflow
 
-deps: ## install redis-server, a C compiler and Chromium where they are missing (apt-get or brew)
+deps: ## install redis-server, a C compiler, Chromium and systemd where they are missing (apt-get or brew)
 	@tools/deps.sh
 
 test: deps ## run all tests with the race detector, each on a redis-server of its own
 	CGO_ENABLED=1 $(GO) test -race -p $(TEST_PACKAGES) -timeout $(TEST_TIMEOUT) ./...
+	cd test/deploy && $(GO) vet ./... && $(GO) test ./...
 
 race: deps ## look for rare races: the concurrent packages COUNT (5) times over
 	CGO_ENABLED=1 $(GO) test -race -timeout 60m -count $(COUNT) $(RACE_PACKAGES)
