@@ -3,5 +3,5 @@
 //
 //	go test ./test/scale -run '^$' -bench . -benchtime 20x -timeout 60m -args -schedules 100000 -runs 1000000
 //
-// A call whose median exceeds the bound fails. It measures no writes: those are the benchmarks of the stores.
+// A call that takes longer fails. It measures no writes: those are the benchmarks of the stores.
 package scale

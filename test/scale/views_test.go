@@ -5,9 +5,11 @@ import (
 	"flag"
 	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
 	"github.com/pyworkflow-go/pyworkflow/client"
@@ -31,13 +33,17 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(redistest.Main(m)) }
 // stage is a client of a filled store.
 type stage struct {
 	*client.Client
+	rdb *redis.Client
 	ids []string // of a page's schedules
 	run string   // of one that has ended
 }
 
-func open(b *testing.B, server *redistest.Server, namespace string) (*redisstore.Store, *client.Client) {
+func open(b *testing.B, server *redistest.Server, namespace string) (*redisstore.Store, *redis.Client, *client.Client) {
 	b.Helper()
-	rdb := server.Client(b)
+	opts := *server.Client(b).Options()
+	opts.ReadTimeout, opts.WriteTimeout = time.Minute, time.Minute // filling may keep a busy machine busier
+	rdb := redis.NewClient(&opts)
+	b.Cleanup(func() { _ = rdb.Close() })
 	st, err := redisstore.New(rdb, redisstore.Config{Namespace: namespace})
 	if err != nil {
 		b.Fatal(err)
@@ -50,15 +56,15 @@ func open(b *testing.B, server *redistest.Server, namespace string) (*redisstore
 	if err != nil {
 		b.Fatal(err)
 	}
-	return st, c
+	return st, rdb, c
 }
 
 func setUp(b *testing.B, server *redistest.Server) *stage {
 	b.Helper()
-	st, c := open(b, server, "scale")
+	st, rdb, c := open(b, server, namespace)
 	ctx := b.Context()
 	began := time.Now()
-	fill(b, st, *howMany, *howOften)
+	fill(b, st, rdb, *howMany, *howOften)
 	for i := range 50 {
 		p := store.Process{ID: fmt.Sprintf("host-%d:1:aaaa", i), Host: fmt.Sprintf("host-%d", i), PID: 1, Worker: true, Beat: i < 5, Queues: []string{"default", "slow"}, Capacity: 10}
 		for w := range workflows {
@@ -69,7 +75,7 @@ func setUp(b *testing.B, server *redistest.Server) *stage {
 		}
 	}
 	b.Logf("filled with %d schedules and %d runs in %s", *howMany, *howOften, time.Since(began).Round(time.Second))
-	s := &stage{Client: c}
+	s := &stage{Client: c, rdb: rdb}
 	page, err := c.ListSchedules(ctx, client.ScheduleFilter{}, client.PageRequest{Limit: 50})
 	if err != nil {
 		b.Fatal(err)
@@ -182,7 +188,7 @@ func BenchmarkViews(b *testing.B) {
 // BenchmarkUpcomingExact counts every tick of as many schedules as are looked at one by one.
 func BenchmarkUpcomingExact(b *testing.B) {
 	const most = 2000
-	st, c := open(b, redistest.Start(b), "exact")
+	st, rdb, c := open(b, redistest.Start(b), "exact")
 	now, err := st.Now(b.Context())
 	if err != nil {
 		b.Fatal(err)
@@ -202,7 +208,7 @@ func BenchmarkUpcomingExact(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	measure(b, &stage{Client: c}, func(ctx context.Context, s *stage) error {
+	measure(b, &stage{Client: c, rdb: rdb}, func(ctx context.Context, s *stage) error {
 		u, err := s.Upcoming(ctx, time.Time{}, time.Minute, 60)
 		if err == nil && !u.Complete {
 			err = fmt.Errorf("not every tick was counted")
@@ -211,10 +217,12 @@ func BenchmarkUpcomingExact(b *testing.B) {
 	})
 }
 
-// measure runs a call until the benchmark is content, tells its median and slowest time, and holds the median to the bound.
+// measure runs a call until the benchmark is content, tells its median and slowest time and what it costs the processors, Redis' share included, and holds it to
+// the bound. Time that a busy machine gave to others does not count.
 func measure(b *testing.B, s *stage, call func(context.Context, *stage) error) {
 	b.Helper()
 	var took []time.Duration
+	before := s.cpu(b)
 	for b.Loop() {
 		began := time.Now()
 		if err := call(b.Context(), s); err != nil {
@@ -222,11 +230,33 @@ func measure(b *testing.B, s *stage, call func(context.Context, *stage) error) {
 		}
 		took = append(took, time.Since(began))
 	}
+	cpu := (s.cpu(b) - before) / time.Duration(len(took))
 	slices.Sort(took)
 	median := took[len(took)/2]
-	b.ReportMetric(float64(median.Microseconds())/1000, "ms/median")
-	b.ReportMetric(float64(took[len(took)-1].Microseconds())/1000, "ms/slowest")
-	if median > bound {
-		b.Errorf("takes %s, more than %s", median, bound)
+	b.ReportMetric(milliseconds(median), "ms/median")
+	b.ReportMetric(milliseconds(took[len(took)-1]), "ms/slowest")
+	b.ReportMetric(milliseconds(cpu), "ms/cpu")
+	if cpu > bound || median > bound && cpu > median/2 {
+		b.Errorf("takes %s, %s of processors: more than %s", median, cpu, bound)
 	}
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// cpu is how long the processors have worked for this process and for Redis.
+func (s *stage) cpu(b *testing.B) time.Duration {
+	b.Helper()
+	info, err := s.rdb.InfoMap(b.Context(), "cpu").Result()
+	if err != nil {
+		b.Fatal(err)
+	}
+	sum := ownCPU()
+	for _, name := range []string{"used_cpu_user", "used_cpu_sys"} {
+		seconds, err := strconv.ParseFloat(info["CPU"][name], 64)
+		if err != nil {
+			b.Fatalf("%s: %v", name, err)
+		}
+		sum += time.Duration(seconds * float64(time.Second))
+	}
+	return sum
 }
