@@ -127,7 +127,7 @@ func TestLeastRights(t *testing.T) {
 // workSession is a worker with a beat and what people do on the command line.
 func workSession(t *testing.T, url string) {
 	global := []string{"--redis-url", url, "--namespace", redistest.Namespace(t)}
-	cmd, stdout, stderr := startApp(t, append(global, "worker", "run", "--beat", "--poll-interval", "0.5")...)
+	cmd, stdout, stderr := startApp(t, append(global, "worker", "run", "--beat", "--poll-interval", "0.5", "--drain-timeout", "1")...)
 	go func() { // asynq and its users stop at a full pipe
 		for lines := bufio.NewScanner(stderr); lines.Scan(); {
 			if strings.Contains(lines.Text(), "NOPERM") || strings.Contains(lines.Text(), "does not let") {

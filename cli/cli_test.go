@@ -106,11 +106,11 @@ func TestDefaultStorageLooksForWorkersOnRedis(t *testing.T) {
 
 func TestSettingsComeFromEnvironment(t *testing.T) {
 	env := func(name string) (string, bool) {
-		v, ok := map[string]string{"PYWORKFLOW_REDIS_URL": "redis://u:secret@h:1/2", "PYWORKFLOW_NAMESPACE": "n1"}[name]
+		v, ok := map[string]string{"PYWORKFLOW_REDIS_URL": "redis://u:hush-hush@h:1/2", "PYWORKFLOW_NAMESPACE": "n1"}[name]
 		return v, ok
 	}
 	got := runCommand(t, &program{env: env}, "config", "show", "--output", "plain", "--namespace", "n2")
-	if got.code != 0 || strings.Contains(got.stdout+got.stderr, "secret") {
+	if got.code != 0 || strings.Contains(got.stdout+got.stderr, "hush") {
 		t.Errorf("exit %d, %s%s", got.code, got.stdout, got.stderr)
 	}
 	for _, want := range []string{"namespace\tn2\tflag --namespace\n", "redis-url\tredis://u:***@h:1/2\tenvironment PYWORKFLOW_REDIS_URL\n", "runtime\tasynq\tdefault, as a Redis URL is given\n"} {

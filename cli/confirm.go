@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -21,7 +22,7 @@ func (p *program) confirm(cmd *cobra.Command, yes bool, format string, args ...a
 	answer := make(chan string, 1)
 	go func() { // ends with the answer, or with the process
 		line, err := bufio.NewReader(in).ReadString('\n')
-		if err != nil && err != io.EOF { //nolint:errorlint // bufio gives it as it is
+		if err != nil && !errors.Is(err, io.EOF) {
 			line = ""
 		}
 		answer <- line

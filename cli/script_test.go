@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -27,6 +28,9 @@ import (
 
 // TestMain makes two programs for scripts: pyworkflow, without workflows, and app, with those of the lab and one that is declared with a schedule.
 func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "6"); err != nil { // they wait more than they compute; -parallel goes before it
+		panic(err)
+	}
 	testscript.Main(leakFree{redistest.Main(m)}, map[string]func(){
 		"pyworkflow": func() { os.Exit(Main(nil)) },
 		"app":        func() { os.Exit(Main(registerTest)) },
@@ -107,6 +111,8 @@ func TestScripts(t *testing.T) {
 			env.Setenv("REPO", filepath.ToSlash(repo))
 			env.Setenv("GOCACHE", cache)
 			env.Setenv("GOMODCACHE", modules)
+			env.Setenv("CGO_ENABLED", "0") // with the next one: --module and build compile everything once between them, and for the other tests
+			env.Setenv("GOFLAGS", "-trimpath")
 			env.Setenv("GOPROXY", "off") // all it takes is in the module cache, since this package is built from it
 			env.Setenv("HOME", env.WorkDir)
 			programs, _, _ := strings.Cut(env.Getenv("PATH"), string(os.PathListSeparator))
