@@ -40,9 +40,8 @@ type stage struct {
 
 func open(b *testing.B, server *redistest.Server, namespace string) (*redisstore.Store, *redis.Client, *client.Client) {
 	b.Helper()
-	opts := *server.Client(b).Options()
-	opts.ReadTimeout, opts.WriteTimeout = time.Minute, time.Minute // filling may keep a busy machine busier
-	rdb := redis.NewClient(&opts)
+	// Filling may keep a busy machine busier: it is waited for.
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr(), ReadTimeout: time.Minute, WriteTimeout: time.Minute})
 	b.Cleanup(func() { _ = rdb.Close() })
 	st, err := redisstore.New(rdb, redisstore.Config{Namespace: namespace})
 	if err != nil {
