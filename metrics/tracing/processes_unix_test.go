@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -399,5 +400,55 @@ func TestATraceOutlivesItsWorker(t *testing.T) {
 		if s.Name == "start" && (len(s.Links) != 1 || hex.EncodeToString(s.Links[0].TraceId) != "0123456789abcdef0123456789abcdef") {
 			t.Errorf("the start links to %v", s.Links)
 		}
+	}
+}
+
+func TestTheAPILinksToItsCaller(t *testing.T) {
+	w := newWorld(t)
+	if out, err := w.command("setup", nil, "schedules", "activate", "--runtime", "asynq").CombinedOutput(); err != nil {
+		t.Fatalf("activate: %v\n%s", err, out)
+	}
+	page := w.start("page", nil, "dashboard", "--runtime", "asynq", "--listen", "127.0.0.1:0")
+	var address string
+	said := regexp.MustCompile(`http://127\.0\.0\.1:[0-9]+/`)
+	eventually(t, "the dashboard says where it is", func() bool {
+		address = said.FindString(page.out.String())
+		return address != ""
+	})
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address+"api/v1/schedules/auto_retries/trigger", strings.NewReader(`{"overlap_policy": "allow_all"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("traceparent", "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if res.StatusCode/100 != 2 {
+		t.Fatalf("trigger: %s", res.Status)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	w.spans.await(t, func(all []received) bool {
+		for _, s := range all {
+			if s.Name == "trigger" && s.process == "page" && len(s.Links) == 1 && hex.EncodeToString(s.Links[0].SpanId) == "0123456789abcdef" {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	limit := time.Now().Add(30 * time.Second)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !cond() {
+		if time.Now().After(limit) {
+			t.Fatalf("not in time: %s", what)
+		}
+		<-tick.C
 	}
 }
