@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -151,18 +152,28 @@ func (d *dashboard) bulkForm(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return d.showBulk(w, r, a, ids, newForm())
+	return d.showBulk(w, r, a, ids, newForm("back", q.Get("back")))
 }
 
 func (d *dashboard) showBulk(w http.ResponseWriter, r *http.Request, a scheduleAct, ids []string, f *form) error {
 	count, _ := plural(len(ids), "schedule") // an int is a whole number
-	p := actPage{Title: capital(a.verb) + " " + count + "?", Text: a.text, Items: ids, Back: "/schedules", Submit: capital(a.verb) + " " + count, Danger: a.danger, Form: f,
-		Keep: []hidden{{"act", a.verb}}, Action: "/schedules/act",
+	p := actPage{Title: capital(a.verb) + " " + count + "?", Text: a.text, Items: ids, Back: listOf(f), Submit: capital(a.verb) + " " + count, Danger: a.danger, Form: f,
+		Keep: []hidden{{"act", a.verb}, {"back", listOf(f)}}, Action: "/schedules/act",
 		Fields: []actField{{Kind: "textarea", Name: "note", Label: "Note", Optional: "for people: why", Hint: "Without one, each keeps the note it has."}}}
 	for _, id := range ids {
 		p.Keep = append(p.Keep, hidden{"id", id})
 	}
 	return d.showAct(w, r, "schedules", p)
+}
+
+// listOf is the list of schedules that the form came from, narrowed as it was.
+func listOf(f *form) string {
+	from, err := url.Parse(f.Get("back"))
+	if err != nil || from.Path != "/schedules" {
+		return "/schedules"
+	}
+	to := url.URL{Path: "/schedules", RawQuery: from.Query().Encode()}
+	return to.String()
 }
 
 // bulkDo acts on each schedule by itself: one that can't be acted on does not keep the others from it.
@@ -193,9 +204,9 @@ func (d *dashboard) bulkDo(w http.ResponseWriter, r *http.Request) error {
 	}
 	count, _ := plural(len(ids)-len(refused), "schedule") // an int is a whole number
 	if len(refused) > 0 {
-		return d.warned(w, r, "/schedules", "%s %s, but not %s", a.done, count, strings.Join(refused, "; "))
+		return d.warned(w, r, listOf(f), "%s %s, but not %s", a.done, count, strings.Join(refused, "; "))
 	}
-	return d.done(w, r, "/schedules", "%s %s.", a.done, count)
+	return d.done(w, r, listOf(f), "%s %s.", a.done, count)
 }
 
 func capital(word string) string { return strings.ToUpper(word[:1]) + word[1:] }

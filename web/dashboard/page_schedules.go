@@ -42,6 +42,7 @@ type schedulesPage struct {
 	None      bool // there is no schedule at all
 	ReadOnly  bool
 	Example   string // a workflow that a first schedule may run
+	Here      string // address of this list, to come back to
 }
 
 // scheduleFilter is what the list was narrowed to.
@@ -85,7 +86,7 @@ func (d *dashboard) schedules(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	p := schedulesPage{Filter: f, Statuses: statusOptions, Sorts: sortOptions, Overlaps: []option{{"", "Any policy"}}, Pager: newPager(r, "", "", len(got.Items), "schedule", got.NextCursor),
-		ReadOnly: d.ReadOnly, Example: "WORKFLOW"}
+		ReadOnly: d.ReadOnly, Example: "WORKFLOW", Here: r.URL.RequestURI()}
 	for _, o := range overlapOptions {
 		p.Overlaps = append(p.Overlaps, option{o.Value, o.Value})
 	}

@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -115,6 +116,14 @@ func TestBulkActs(t *testing.T) {
 	w.post("/schedules/act", "act", "pause", "id", "a", "note", strings.Repeat("n", 5000)).has(http.StatusUnprocessableEntity, "at most 4096", "Pause 1 schedule?")
 	if got := status("a"); got != "active, maintenance" {
 		t.Errorf("a is %s after a refused pause", got)
+	}
+	// It leads back to the list as it was narrowed, and nowhere else.
+	w.get("/schedules?q=a").has(http.StatusOK, `name="back" value="/schedules?q=a"`)
+	for back, want := range map[string]string{"/schedules?q=a&cursor=a": "/schedules?cursor=a&q=a", "https://example.org/schedules?q=a": "/schedules?q=a", "//example.org": "/schedules", "/runs": "/schedules", "%zz": "/schedules"} {
+		w.get("/schedules/act?act=pause&id=a&back="+url.QueryEscape(back)).has(http.StatusOK, `href="`+strings.ReplaceAll(want, "&", "&amp;")+`" data-close`)
+		if got := w.post("/schedules/act", "act", "resume", "id", "a", "back", back).has(http.StatusOK, "Resumed 1 schedule.").Path; got != want {
+			t.Errorf("from %q it led to %s, want %s", back, got, want)
+		}
 	}
 	w.get("/schedules/act?act=pause").has(http.StatusBadRequest, "no schedule is selected")
 	w.get("/schedules/act?act=explode&id=a").has(http.StatusBadRequest, "act &#34;explode&#34;: must be pause, resume or delete")
