@@ -143,9 +143,10 @@ type ScheduleFilter struct {
 	Sort     string // the order: SortID or SortNext; empty: SortID
 }
 
-// Named reports whether an id has what is searched for in it.
-func (f *ScheduleFilter) Named(id string) bool {
-	return f.Search == "" || strings.Contains(strings.ToLower(id), strings.ToLower(f.Search))
+// Finder gives what reports whether an id has what is searched for in it.
+func (f *ScheduleFilter) Finder() func(id string) bool {
+	part := strings.ToLower(f.Search)
+	return func(id string) bool { return part == "" || strings.Contains(strings.ToLower(id), part) }
 }
 
 // The orders of ListSchedules.

@@ -61,27 +61,59 @@ func (m *merged) take(ctx context.Context, n int) ([]entry, error) {
 		if err := m.fill(ctx, n-len(taken)); err != nil {
 			return nil, err
 		}
+		queue := m.queue()
 		for len(taken) < n {
-			var first *source
-			for _, s := range m.sources {
-				if len(s.read) > 0 && (first == nil || m.before(s.read[0], first.read[0])) {
-					first = s
-				}
-			}
-			if first == nil {
+			if len(queue) == 0 {
 				return taken, nil
 			}
+			first := queue[0]
 			// What moves from one key to another while it is read may be met in both.
 			if e := first.read[0]; !m.any || e != m.prev {
 				taken = append(taken, e)
 				m.prev, m.any = e, true
 			}
-			if first.read = first.read[1:]; len(first.read) == 0 && !first.end {
-				break
+			if first.read = first.read[1:]; len(first.read) == 0 {
+				if !first.end {
+					break
+				}
+				queue[0] = queue[len(queue)-1]
+				queue = queue[:len(queue)-1]
 			}
+			m.sift(queue, 0)
 		}
 	}
 	return taken, nil
+}
+
+// queue is a heap of the sources of which something is read, the one whose entry comes first at its top.
+func (m *merged) queue() []*source {
+	queue := make([]*source, 0, len(m.sources))
+	for _, s := range m.sources {
+		if len(s.read) > 0 {
+			queue = append(queue, s)
+		}
+	}
+	for i := len(queue)/2 - 1; i >= 0; i-- {
+		m.sift(queue, i)
+	}
+	return queue
+}
+
+// sift moves the source at i down to where it belongs.
+func (m *merged) sift(queue []*source, i int) {
+	for {
+		first := i
+		for _, child := range []int{2*i + 1, 2*i + 2} {
+			if child < len(queue) && m.before(queue[child].read[0], queue[first].read[0]) {
+				first = child
+			}
+		}
+		if first == i {
+			return
+		}
+		queue[i], queue[first] = queue[first], queue[i]
+		i = first
+	}
 }
 
 // fill reads on in every source of which nothing is left, for n entries in all.
@@ -221,7 +253,11 @@ func (s *Store) ListSchedules(ctx context.Context, f store.ScheduleFilter, p sto
 		q.read, q.id = s.readRefs, func(sch *schedules.Schedule) string { return sch.Ref().String() }
 	}
 	if f.Search != "" {
-		q.wanted = func(e entry) bool { return f.Named(parseRef(e.id).ID) }
+		named := f.Finder()
+		q.wanted = func(e entry) bool {
+			id, _, _ := strings.Cut(e.id, "@")
+			return named(id)
+		}
 	}
 	items, last, more, err := page(ctx, m, limitOf(p), q)
 	switch {

@@ -19,7 +19,7 @@ func (s *Store) ListSchedules(ctx context.Context, f store.ScheduleFilter, p sto
 	if err != nil {
 		return nil, "", wrap(err, "list", "schedules", "")
 	}
-	limit := pageLimit(p)
+	limit, named := pageLimit(p), f.Finder()
 	var list []schedules.Schedule
 	var next string
 	err = s.view(ctx, func(c *conn) error {
@@ -38,7 +38,7 @@ func (s *Store) ListSchedules(ctx context.Context, f store.ScheduleFilter, p sto
 				last = at.cursor()
 			}
 			if (f.Workflow == "" || workflow == f.Workflow) && (f.Origin == "" || origin == f.Origin) && (f.Overlap == "" || overlap == string(f.Overlap)) &&
-				(f.Status == "" && status != string(schedules.StatusDeleted) || status == string(f.Status)) && f.Named(id) {
+				(f.Status == "" && status != string(schedules.StatusDeleted) || status == string(f.Status)) && named(id) {
 				sids = append(sids, at.row)
 			}
 			return true, nil

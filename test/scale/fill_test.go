@@ -149,7 +149,7 @@ func (f *filler) part(ctx context.Context, from, to int) error {
 				s.Missed++
 			}
 			status := schedules.RunCompleted
-			switch (i + k) % 50 {
+			switch (i/workflows + 7*k) % 50 {
 			case 1, 2:
 				status = schedules.RunFailed
 			case 3:
