@@ -31,11 +31,14 @@ import (
 	"github.com/pyworkflow-go/pyworkflow/beat"
 	"github.com/pyworkflow-go/pyworkflow/client"
 	"github.com/pyworkflow-go/pyworkflow/engine"
+	"github.com/pyworkflow-go/pyworkflow/internal/redistest"
 	"github.com/pyworkflow-go/pyworkflow/schedules"
 	"github.com/pyworkflow-go/pyworkflow/store"
+	"github.com/pyworkflow-go/pyworkflow/store/redisstore"
 	"github.com/pyworkflow-go/pyworkflow/store/sqlitestore"
 	"github.com/pyworkflow-go/pyworkflow/web"
 	"github.com/pyworkflow-go/pyworkflow/worker"
+	"github.com/pyworkflow-go/pyworkflow/worker/asynqtransport"
 	"github.com/pyworkflow-go/pyworkflow/worker/localtransport"
 )
 
@@ -120,15 +123,21 @@ var (
 	phone   = size{390, 844}
 )
 
-// open starts the program and a tab with its dashboard.
+// open starts the program on the embedded database and a tab with its dashboard.
 func open(t *testing.T, window size) *site {
+	t.Helper()
+	return openOn(t, window, (*site).local)
+}
+
+// openOn is open for a runtime of the test's choice.
+func openOn(t *testing.T, window size, runtime func(*site) base) *site {
 	t.Helper()
 	browser.once.Do(startBrowser)
 	if browser.err != nil {
 		t.Fatal(browser.err)
 	}
 	s := &site{T: t, expected: map[int64]int{}}
-	s.serve()
+	s.serve(runtime(s))
 	tab, closeTab := chromedp.NewContext(browser.ctx, chromedp.WithNewBrowserContext())
 	s.tab = tab
 	t.Cleanup(func() {
@@ -156,25 +165,52 @@ func (s *site) must(err error) {
 	}
 }
 
-// serve runs a worker, a beat, a keeper and the web server over a store in memory until the test ends.
-func (s *site) serve() {
+// base is what a program runs on.
+type base struct {
+	name      string // of the runtime
+	store     store.Store
+	transport worker.Transport
+	queues    client.QueueKeeper // nil: there are none
+	carrier   client.Carrier     // nil: there is none
+}
+
+// local is the local runtime on a database in memory.
+func (s *site) local() base {
+	s.Helper()
+	st, err := sqlitestore.Open(s.Context(), sqlitestore.Config{Memory: true})
+	s.must(err)
+	return base{name: "local", store: st, transport: localtransport.New()}
+}
+
+// asynq is the distributed runtime, on a Redis of the test's own.
+func (s *site) asynq() base {
+	s.Helper()
+	c := redistest.Start(s).Client(s)
+	st, err := redisstore.New(c, redisstore.Config{Namespace: "tests"})
+	s.must(err)
+	transport, err := asynqtransport.New(asynqtransport.Config{Client: c, Namespace: "tests"})
+	s.must(err)
+	return base{name: "asynq", store: st, transport: transport, queues: transport, carrier: transport}
+}
+
+// serve runs a worker, a beat, a keeper and the web server until the test ends.
+func (s *site) serve(on base) {
 	s.Helper()
 	app := pyworkflow.NewApp()
 	s.must(app.Register(pyworkflow.Define("report", report, pyworkflow.Doc("Writes a report; its input says how that goes."))))
-	st, err := sqlitestore.Open(s.Context(), sqlitestore.Config{Memory: true})
+	eng, err := engine.New(engine.Config{Store: on.store, Dispatcher: on.transport})
 	s.must(err)
-	transport := localtransport.New()
-	eng, err := engine.New(engine.Config{Store: st, Dispatcher: transport})
+	s.Client, err = client.New(client.Config{Store: on.store, Engine: eng, App: app, Queues: on.queues})
 	s.must(err)
-	s.Client, err = client.New(client.Config{Store: st, Engine: eng, App: app})
+	local := on.name == "local"
+	wk, err := worker.New(worker.Config{App: app, Store: on.store, Engine: eng, Transport: on.transport, Local: local, DrainTimeout: -1, Version: "v1.2.3"})
 	s.must(err)
-	wk, err := worker.New(worker.Config{App: app, Store: st, Engine: eng, Transport: transport, Local: true, DrainTimeout: -1, Version: "v1.2.3"})
+	b, err := beat.New(beat.Config{Store: on.store, Engine: eng, PollInterval: time.Second, Process: &store.Process{Local: local}})
 	s.must(err)
-	b, err := beat.New(beat.Config{Store: st, Engine: eng, PollInterval: time.Second, Process: &store.Process{Local: true}})
+	keeper, err := beat.NewKeeper(beat.KeeperConfig{Store: on.store, Engine: eng, Looker: on.transport, SweepAfter: -1})
 	s.must(err)
-	keeper, err := beat.NewKeeper(beat.KeeperConfig{Store: st, Engine: eng, Looker: transport, SweepAfter: -1})
-	s.must(err)
-	server, err := web.New(web.Config{Client: s.Client, Namespace: "tests", Runtime: "local", Version: "v1.2.3", Log: slog.New(slog.NewTextHandler(s.Output(), nil))})
+	server, err := web.New(web.Config{Client: s.Client, Doctor: client.DoctorOptions{Carrier: on.carrier}, Namespace: "tests", Runtime: on.name, Version: "v1.2.3",
+		Log: slog.New(slog.NewTextHandler(s.Output(), nil))})
 	s.must(err)
 	l, err := (&net.ListenConfig{}).Listen(s.Context(), "tcp", "127.0.0.1:0")
 	s.must(err)
@@ -193,7 +229,7 @@ func (s *site) serve() {
 				s.Errorf("a part of the program: %v", err)
 			}
 		}
-		s.must(st.Close())
+		s.must(on.store.Close())
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/pyworkflow-go/pyworkflow/client"
@@ -152,13 +153,11 @@ func (d *dashboard) firstSteps(r *http.Request, procs []client.Process) (*firstS
 		f.Name = f.Workflows[0].Name
 	}
 	for _, p := range procs {
-		for _, role := range p.Roles {
-			switch role {
-			case "worker", "local":
-				f.Workers++
-			case "beat":
-				f.Beats++
-			}
+		if slices.Contains(p.Roles, "worker") || slices.Contains(p.Roles, "local") {
+			f.Workers++
+		}
+		if slices.Contains(p.Roles, "beat") {
+			f.Beats++
 		}
 	}
 	return f, nil

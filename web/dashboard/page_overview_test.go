@@ -26,7 +26,7 @@ func TestOverviewOfAnEmptyStoreTeaches(t *testing.T) {
 	w = newWorld(t)
 	w.knows("sync")
 	w.get("/").has(http.StatusOK, "<strong>report</strong>, <strong>sync</strong>", "pyworkflow schedules create report", "scheduler run").lacks("pyworkflow init")
-	w.lives(store.Process{ID: "host:1:a", Host: "host", PID: 1, Local: true, Beat: true})
+	w.lives(store.Process{ID: "host:1:a", Host: "host", PID: 1, Worker: true, Local: true, Beat: true})
 	if page := w.get("/").has(http.StatusOK, "1 worker and 1 beat live"); strings.Count(page.Body, `class="done"`) != 2 {
 		t.Errorf("not two steps are ticked off:\n%s", page.text())
 	}
@@ -61,7 +61,7 @@ func TestOverviewShowsWhatRunsComesAndFailed(t *testing.T) {
 		`Active runs</span><span class="tile-number tone-busy">2<`, `Ticks in the next hour</span><span class="tile-number">6<`, `Completed, 24 h</span><span class="tile-number">1<`, "50% succeeded",
 		`Failed, 24 h</span><span class="tile-number tone-bad">1<`, `Missed ticks, 24 h</span><span class="tile-number tone-lost">6<`, `Active schedules</span><span class="tile-number">2<`, "1 paused",
 		"6 ticks in the next 1h; the most at a time: 2, at 11:30 UTC.", "<title>2 ticks at 11:30 UTC</title>", "<title>1 tick at 11:15 UTC</title>", ">&#43;15m</text>",
-		"/runs/"+running, "on host-2", "1 of 4", "beat, runs workflows, shards 0", "/runs/"+failed, "no answer from the other side", "2 ticks</span>", "4 ticks</span>", "nothing polled when it was due",
+		"/runs/"+running, "on host-2", "1 of 4", "worker, beat, shards 0", "/runs/"+failed, "no answer from the other side", "2 ticks</span>", "4 ticks</span>", "nothing polled when it was due",
 		`data-events="/api/v1/events?"`, `data-refresh="15"`)
 	page.lacks("/runs/"+done, "No tick was missed", "Nothing is scheduled yet")
 	if next := w.get("/?").Body; strings.Index(next, `/schedules/quarterly"`) < 0 || strings.Index(next, `/schedules/quarterly"`) > strings.Index(next, `/schedules/half-hourly"`) {

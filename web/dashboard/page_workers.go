@@ -34,6 +34,21 @@ type processRow struct{ client.Process }
 // Taken is how many percents of its places are taken.
 func (p processRow) Taken() float64 { return share(float64(len(p.Running)), float64(p.Capacity)) }
 
+// Does says what it is there for.
+func (p processRow) Does() string {
+	var words []string
+	for _, role := range p.Roles {
+		if role == "local" {
+			role = "worker" // it executes runs of its own process; it may call itself both
+		}
+		if !slices.Contains(words, role) {
+			words = append(words, role)
+		}
+	}
+	slices.SortFunc(words, func(a, b string) int { return strings.Compare(b, a) }) // worker, beat
+	return strings.Join(words, ", ")
+}
+
 // Holds names the shards whose ticks it decides: "0–7, 12".
 func (p processRow) Holds() string { return shardText(p.Shards) }
 

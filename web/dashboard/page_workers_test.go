@@ -21,8 +21,8 @@ import (
 func TestWorkersOfTheLocalRuntime(t *testing.T) {
 	w := newWorld(t)
 	w.get("/workers").has(http.StatusOK, "Nobody is there", "scheduler run", "in the local runtime runs execute in the process that schedules them", "report", "none lives").lacks("worker run --beat", "Pause")
-	w.lives(store.Process{ID: "laptop:7:a", Host: "laptop", PID: 7, StartedAt: w.now.Add(-time.Hour), Local: true, Beat: true, Workflows: []string{"report"}, Running: []string{"run_0123456789abcdef012345"}, Capacity: 10, Shards: []int{0}, Version: "v1.2.3"})
-	w.get("/workers").has(http.StatusOK, "laptop", "pid 7", "beat, runs workflows", "1 of 10", `href="/runs/run_0123456789abcdef012345"`, "v1.2.3", "1h 00m ago", `href="/runs/start?workflow=report"`).lacks("Nobody is there", "none lives", "differ in their version")
+	w.lives(store.Process{ID: "laptop:7:a", Host: "laptop", PID: 7, StartedAt: w.now.Add(-time.Hour), Worker: true, Local: true, Beat: true, Workflows: []string{"report"}, Running: []string{"run_0123456789abcdef012345"}, Capacity: 10, Shards: []int{0}, Version: "v1.2.3"})
+	w.get("/workers").has(http.StatusOK, "laptop", "pid 7", ">worker, beat<", "1 of 10", `href="/runs/run_0123456789abcdef012345"`, "v1.2.3", "1h 00m ago", `href="/runs/start?workflow=report"`).lacks("Nobody is there", "none lives", "differ in their version")
 	w.get("/queues/default/pause").has(http.StatusConflict, "in the local runtime runs execute where they are scheduled")
 	w.post("/queues/default/pause").has(http.StatusConflict, "in the local runtime")
 	w.post("/queues/default/resume").has(http.StatusConflict, "in the local runtime")
