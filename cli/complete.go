@@ -81,7 +81,7 @@ var argCompletions = map[string]completer{
 var wordFlags = map[string][]string{
 	"runtime": {"local", "asynq"}, "storage": {"sqlite", "redis"}, "output": {"table", "json", "plain"}, "log-level": {"debug", "info", "warn", "error"}, "log-format": {"text", "json"},
 	"overlap": {"skip", "buffer_one", "buffer_all", "cancel_other", "allow_all"}, "catchup": {"one", "all", "none"}, "interval-from": {"completion", "start"},
-	"fate": {"started", "buffered", "dropped", "skipped", "missed"}, "sort": {"id", "next"},
+	"fate": {"started", "buffered", "dropped", "skipped", "missed"},
 	"cron": {"@hourly", "@daily", "@weekly", "@monthly", "@yearly"}, "alert-format": {"json", "slack"},
 }
 
