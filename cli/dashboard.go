@@ -67,6 +67,21 @@ func (f *dashboardFlags) secret() (string, error) {
 	return token, nil
 }
 
+// check finds what is wrong with the flags, and gives the token; empty when none is asked for.
+func (f *dashboardFlags) check() (token string, err error) {
+	if _, _, err := net.SplitHostPort(f.listen); err != nil {
+		return "", config.Usagef("--listen %q: must be HOST:PORT, such as %s", f.listen, defaultListen)
+	}
+	if token, err = f.secret(); err != nil {
+		return "", err
+	}
+	if token == "" && !web.Loopback(f.listen) {
+		return "", config.Usagef("--listen %q: others can reach it, so a token is needed: set %s, or give --dashboard-token-file; or listen on %s, for this machine only",
+			f.listen, config.EnvName("dashboard-token"), defaultListen)
+	}
+	return token, nil
+}
+
 // webServer is a dashboard that is bound to its address.
 type webServer struct {
 	server   *web.Server
@@ -76,16 +91,9 @@ type webServer struct {
 
 // listenWeb binds the address and puts the dashboard of a session together. Call run, or close.
 func (p *program) listenWeb(s *session, f *dashboardFlags) (*webServer, error) {
-	if _, _, err := net.SplitHostPort(f.listen); err != nil {
-		return nil, config.Usagef("--listen %q: must be HOST:PORT, such as %s", f.listen, defaultListen)
-	}
-	token, err := f.secret()
+	token, err := f.check()
 	if err != nil {
 		return nil, err
-	}
-	if token == "" && !web.Loopback(f.listen) {
-		return nil, config.Usagef("--listen %q: others can reach it, so a token is needed: set %s, or give --dashboard-token-file; or listen on %s, for this machine only",
-			f.listen, config.EnvName("dashboard-token"), defaultListen)
 	}
 	var around func(http.Handler) http.Handler
 	if p.tracer != nil {
@@ -128,8 +136,8 @@ func newDashboard(p *program) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dashboard",
 		Short: "Serve the web page and the API",
-		Long: `Serves the page on which schedules and runs are seen and managed, and the REST API under /api/v1 (described at /api/v1/openapi.json), and its metrics at /metrics. It neither schedules nor
-executes: workers and schedulers do, on the same store.
+		Long: `Serves the page on which schedules and runs are seen and managed, the REST API under /api/v1 (described at /api/v1/openapi.json), metrics at /metrics and health
+checks at /healthz and /readyz. It neither schedules nor executes: workers and schedulers do, on the same store.
 
 It listens on this machine only. Beyond it, a token is needed; browsers give it once, programs send "Authorization: Bearer TOKEN". There is no TLS here: put a proxy that has
 it in front. The first Ctrl+C or SIGTERM lets requests end, the second ends at once.`,
@@ -138,11 +146,21 @@ it in front. The first Ctrl+C or SIGTERM lets requests end, the second ends at o
   pyworkflow dashboard --read-only --listen 127.0.0.1:8586`,
 		Args: takes(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := p.open(cmd.Context(), creates, false)
+			if _, err := f.check(); err != nil { // before any store is opened
+				return err
+			}
+			mode := creates
+			if f.readOnly {
+				mode = reads
+			}
+			s, err := p.open(cmd.Context(), mode, false)
 			if err != nil {
 				return err
 			}
 			defer s.close()
+			if _, empty := s.store.(standIn); empty {
+				return config.Usagef("--read-only: there are no records in %s yet; start a scheduler there first, or leave it out", s.store.Describe())
+			}
 			watch, err := s.observe(perSchedule, 0)
 			if err != nil {
 				return err

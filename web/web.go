@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -86,7 +87,40 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Around != nil {
 		all = cfg.Around(mux)
 	}
-	return &Server{handler: newGuard(cfg, all), hub: hub, log: cfg.Log}, nil
+	return &Server{handler: withHealth(cfg.Client, newGuard(cfg, all)), hub: hub, log: cfg.Log}, nil
+}
+
+// readyTimeout is how long the store may take to show that it is there.
+const readyTimeout = time.Second
+
+// withHealth answers /healthz and /readyz, to everybody: they say whether the process lives, and whether its store answers, and nothing else.
+func withHealth(c *client.Client, next http.Handler) http.Handler {
+	answer := func(w http.ResponseWriter, status int, body string) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body+"\n") // who asked may be gone
+	}
+	const fine = `{"problems":[],"status":"ok"}`
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Method != http.MethodGet && r.Method != http.MethodHead:
+			next.ServeHTTP(w, r)
+		case r.URL.Path == "/healthz":
+			answer(w, http.StatusOK, fine)
+		case r.URL.Path == "/readyz":
+			ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
+			defer cancel()
+			if _, err := c.Processes(ctx); err != nil { // something that is read
+				answer(w, http.StatusServiceUnavailable, `{"problems":["the store does not answer"],"status":"unavailable"}`)
+				return
+			}
+			answer(w, http.StatusOK, fine)
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
 }
 
 // ServeHTTP answers one request.

@@ -380,3 +380,38 @@ func TestServe(t *testing.T) {
 		t.Error("it still answers")
 	}
 }
+
+// TestHealth: whoever asks learns whether it lives, and nothing else.
+func TestHealth(t *testing.T) {
+	s := open(t, Config{Token: token, AllowedHosts: []string{"dash.example"}})
+	for _, path := range []string{"/healthz", "/readyz"} {
+		res := ask(t, s, "GET", path, "", "Host", "10.0.0.1:8585")
+		if text := bodyOf(t, res); res.StatusCode != 200 || text != `{"problems":[],"status":"ok"}`+"\n" {
+			t.Errorf("%s: %d %s", path, res.StatusCode, text)
+		}
+	}
+	if res := ask(t, s, "POST", "/healthz", ""); res.StatusCode == 200 {
+		t.Errorf("POST: %d", res.StatusCode)
+	}
+	st, err := sqlitestore.Open(t.Context(), sqlitestore.Config{Memory: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.New(client.Config{Store: st})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err = New(Config{Client: c}); err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	res := ask(t, s, "GET", "/readyz", "")
+	if text := bodyOf(t, res); res.StatusCode != 503 || !strings.Contains(text, "the store does not answer") {
+		t.Errorf("store that is gone: %d %s", res.StatusCode, text)
+	}
+	if res := ask(t, s, "GET", "/healthz", ""); res.StatusCode != 200 {
+		t.Errorf("it lives: %d", res.StatusCode)
+	}
+}

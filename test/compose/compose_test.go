@@ -7,6 +7,7 @@ package compose
 
 import (
 	"encoding/json"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -22,7 +23,7 @@ func TestStack(t *testing.T) {
 	s := newStack(t)
 	s.build(t)
 	s.compose(t, "up", "-d")
-	services := []string{"redis", "beat", "worker-1", "worker-2"}
+	services := []string{"redis", "beat", "worker-1", "worker-2", "dashboard"}
 	for _, service := range services {
 		s.await(t, time.Minute, service+" to be healthy", func() bool {
 			return s.inspect(t, service, "{{.State.Health.Status}}") == "healthy"
@@ -33,6 +34,12 @@ func TestStack(t *testing.T) {
 	s.await(t, 30*time.Second, "a quick run to complete", func() bool { return s.completed(t, quick, time.Time{}) })
 	// The declared one fires on the full minute.
 	s.await(t, 90*time.Second, "a run of "+declared+" to complete", func() bool { return s.completed(t, declared, time.Time{}) })
+
+	for token, want := range map[string]int{s.token: http.StatusOK, "": http.StatusUnauthorized, "wrong": http.StatusUnauthorized} {
+		if got := s.ask(t, "/api/v1/schedules/"+quick, token); got != want {
+			t.Errorf("the dashboard answers %d to the token %q, want %d", got, token, want)
+		}
+	}
 
 	// A lost host: the worker does not come back. A crashed beat: its restart policy brings it back.
 	s.docker(t, "kill", s.container(t, "worker-1"))
@@ -47,8 +54,8 @@ func TestStack(t *testing.T) {
 	})
 
 	// What is asked to stop drains and ends well, within the grace period.
-	s.compose(t, "stop", "beat", "worker-2")
-	for _, service := range []string{"beat", "worker-2"} {
+	s.compose(t, "stop", "beat", "worker-2", "dashboard")
+	for _, service := range []string{"beat", "worker-2", "dashboard"} {
 		if got := s.inspect(t, service, "{{.State.ExitCode}}"); got != "0" {
 			t.Errorf("%s ended with code %s when asked to stop, want 0", service, got)
 		}

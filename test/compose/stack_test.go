@@ -7,6 +7,8 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -29,6 +31,8 @@ type stack struct {
 	env        []string
 	goImage    string
 	redisImage string
+	token      string // of the dashboard
+	port       string // where it is published
 }
 
 func newStack(t *testing.T) *stack {
@@ -41,7 +45,8 @@ func newStack(t *testing.T) *stack {
 	t.Cleanup(func() { s.remove(t) })
 
 	s.goImage, s.redisImage = os.Getenv("GO_IMAGE"), os.Getenv("REDIS_IMAGE")
-	s.env = append(os.Environ(), "COMPOSE_PROJECT_NAME="+s.project)
+	s.token, s.port = rand.Text(), freePort(t)
+	s.env = append(os.Environ(), "COMPOSE_PROJECT_NAME="+s.project, "PYWORKFLOW_DASHBOARD_TOKEN="+s.token, "DASHBOARD_PORT="+s.port)
 	// Unoptimized code compiles in half the time.
 	s.env = append(s.env, `GOFLAGS="-gcflags=all=-N -l"`)
 	if s.goImage == "" {
@@ -187,4 +192,39 @@ func (s *stack) removeImage(t *testing.T, image string) {
 	if _, err := s.try(stepTimeout, nil, docker, "image", "rm", image); err != nil {
 		t.Error(err)
 	}
+}
+
+// freePort is one that nobody listens on.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+// ask sends a request to the dashboard and returns the status of the answer.
+func (s *stack) ask(t *testing.T, path, token string) int {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+s.port+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	return res.StatusCode
 }
