@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -67,7 +68,7 @@ func TestDeployedCommandsExist(t *testing.T) {
 					}
 				}
 			}
-			if err := docs.Decode(&doc); err == io.EOF {
+			if err := docs.Decode(&doc); errors.Is(err, io.EOF) {
 				break
 			} else if err != nil && doc.Kind == "" {
 				t.Fatalf("%s: %v", name, err)
