@@ -90,7 +90,7 @@ func setUp(b *testing.B, server *redistest.Server) *stage {
 	return s
 }
 
-// listed reads one page of schedules, and fails when it is empty but for a filter that none passes.
+// listed reads one page of schedules, and fails when it is empty but for a filter that none passes, or so few that the page may end before the first.
 func listed(f client.ScheduleFilter, none bool) func(context.Context, *stage) error {
 	return func(ctx context.Context, s *stage) error {
 		got, err := s.ListSchedules(ctx, f, client.PageRequest{Limit: 50})
@@ -133,7 +133,7 @@ var calls = []struct {
 	{"schedules/policy_of_few", listed(client.ScheduleFilter{Overlap: schedules.OverlapAllowAll}, true)},
 	{"schedules/policy_of_none", listed(client.ScheduleFilter{Overlap: schedules.OverlapBufferAll}, true)},
 	{"schedules/search_many", listed(client.ScheduleFilter{Search: "REPORT"}, false)},
-	{"schedules/search_few", listed(client.ScheduleFilter{Search: "49-report-0004"}, false)},
+	{"schedules/search_few", listed(client.ScheduleFilter{Search: "49-report-0004"}, true)},
 	{"schedules/search_none", listed(client.ScheduleFilter{Search: "nowhere"}, true)},
 	{"schedules/search_with_policy", listed(client.ScheduleFilter{Search: "team-4", Overlap: schedules.OverlapAllowAll}, true)},
 	{"schedules/next", listed(client.ScheduleFilter{Sort: "next"}, false)},
