@@ -72,7 +72,8 @@ func newDurations(ticks []client.TimelineTick, now time.Time) durations {
 			Title: tickTitle(t, now), Href: href("runs", t.RunID)})
 	}
 	most, _ := span(longest)
-	p.Label = fmt.Sprintf("how long the last %d runs took; the longest %s", len(runs), most)
+	count, _ := plural(len(runs), "run") // an int is a whole number
+	p.Label = fmt.Sprintf("The last %s; the longest took %s.", count, most)
 	return p
 }
 
