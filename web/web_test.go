@@ -138,11 +138,11 @@ func TestLogin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, Config{Token: token})
 		res := ask(t, s, "POST", "/login", form("wrong", "/runs"))
-		if text := bodyOf(t, res); res.StatusCode != 401 || len(res.Cookies()) != 0 || !strings.Contains(text, "That is not the token") || !strings.Contains(text, `value="/runs"`) {
+		if text := bodyOf(t, res); res.StatusCode != http.StatusUnauthorized || len(res.Cookies()) != 0 || !strings.Contains(text, "That is not the token") || !strings.Contains(text, `value="/runs"`) {
 			t.Errorf("wrong token: %d %v %s", res.StatusCode, res.Cookies(), text)
 		}
 		res = ask(t, s, "POST", "/login", form(" "+token+"\n", "/runs?x=1"))
-		if res.StatusCode != 303 || res.Header.Get("Location") != "/runs?x=1" || len(res.Cookies()) != 1 {
+		if res.StatusCode != http.StatusSeeOther || res.Header.Get("Location") != "/runs?x=1" || len(res.Cookies()) != 1 {
 			t.Fatalf("%d %v", res.StatusCode, res.Header)
 		}
 		c := res.Cookies()[0]
@@ -151,7 +151,7 @@ func TestLogin(t *testing.T) {
 		}
 		session := c.Name + "=" + c.Value
 		known := func(s *Server, cookie string) bool {
-			return ask(t, s, "GET", "/api/v1/schedules/s", "", "Cookie", cookie).StatusCode == 200
+			return ask(t, s, "GET", "/api/v1/schedules/s", "", "Cookie", cookie).StatusCode == http.StatusOK
 		}
 		if !known(s, session) || known(s, session+"A") || known(s, session[:len(session)-1]) {
 			t.Error("a session holds, and no other does")
@@ -162,14 +162,14 @@ func TestLogin(t *testing.T) {
 		if known(open(t, Config{Token: token + "2"}), session) {
 			t.Error("it holds with another token")
 		}
-		if res := ask(t, s, "GET", "/login?next=/runs", "", "Cookie", session); res.StatusCode != 303 || res.Header.Get("Location") != "/runs" {
+		if res := ask(t, s, "GET", "/login?next=/runs", "", "Cookie", session); res.StatusCode != http.StatusSeeOther || res.Header.Get("Location") != "/runs" {
 			t.Errorf("who is known is asked again: %d", res.StatusCode)
 		}
 		if res := ask(t, s, "POST", "/login", form(token, "/"), "X-Forwarded-Proto", "https"); !res.Cookies()[0].Secure || res.Header.Get("Strict-Transport-Security") == "" {
 			t.Errorf("behind TLS: %+v", res.Cookies()[0])
 		}
 		res = ask(t, s, "POST", "/logout", "", "Cookie", session)
-		if res.StatusCode != 303 || res.Header.Get("Location") != "/login" || res.Cookies()[0].MaxAge >= 0 || known(s, session) {
+		if res.StatusCode != http.StatusSeeOther || res.Header.Get("Location") != "/login" || res.Cookies()[0].MaxAge >= 0 || known(s, session) {
 			t.Errorf("logout: %d %+v", res.StatusCode, res.Cookies())
 		}
 		c = ask(t, s, "POST", "/login", form(token, "/")).Cookies()[0]
@@ -207,11 +207,11 @@ func TestTriesAreLimited(t *testing.T) {
 			}
 		}
 		res := bearer("192.0.2.1:1", token)
-		if res.StatusCode != 429 || res.Header.Get("Retry-After") != "60" {
+		if res.StatusCode != http.StatusTooManyRequests || res.Header.Get("Retry-After") != "60" {
 			t.Errorf("the right token after many wrong ones: %d %v", res.StatusCode, res.Header)
 		}
 		res = ask(t, s, "POST", "/login", form(token, "/"), "RemoteAddr", "192.0.2.1:2")
-		if text := bodyOf(t, res); res.StatusCode != 429 || !strings.Contains(text, "Too many wrong tokens") {
+		if text := bodyOf(t, res); res.StatusCode != http.StatusTooManyRequests || !strings.Contains(text, "Too many wrong tokens") {
 			t.Errorf("login: %d %s", res.StatusCode, text)
 		}
 		if got := bearer("192.0.2.2:1", token).StatusCode; got != 200 {
@@ -254,7 +254,7 @@ func TestOtherSites(t *testing.T) {
 	} {
 		for _, path := range []string{"/schedules/s/pause", "/api/v1/schedules/s/pause"} {
 			res := ask(t, s, "POST", path, "", c.header...)
-			if (res.StatusCode != 403) != c.ok || res.StatusCode >= 500 {
+			if (res.StatusCode != http.StatusForbidden) != c.ok || res.StatusCode >= http.StatusInternalServerError {
 				t.Errorf("%s %s: %d %s", c.name, path, res.StatusCode, bodyOf(t, res))
 			}
 		}
@@ -301,13 +301,13 @@ func TestHost(t *testing.T) {
 func TestReadOnly(t *testing.T) {
 	s := open(t, Config{Token: token, ReadOnly: true})
 	res := ask(t, s, "POST", "/login", form(token, "/"))
-	if res.StatusCode != 303 {
+	if res.StatusCode != http.StatusSeeOther {
 		t.Fatalf("login: %d", res.StatusCode)
 	}
 	cookie := res.Cookies()[0].Name + "=" + res.Cookies()[0].Value
 	for _, method := range []string{"POST", "PUT", "PATCH", "DELETE"} {
 		for _, path := range []string{"/schedules/s/pause", "/api/v1/schedules/s", "/nothing"} {
-			if res := ask(t, s, method, path, "", "Cookie", cookie); res.StatusCode != 403 {
+			if res := ask(t, s, method, path, "", "Cookie", cookie); res.StatusCode != http.StatusForbidden {
 				t.Errorf("%s %s: %d", method, path, res.StatusCode)
 			}
 		}
@@ -322,7 +322,7 @@ func TestPanicIsAnAnswer(t *testing.T) {
 	s := open(t, Config{})
 	h := newGuard(Config{Log: s.log}, broken)
 	res := ask(t, h, "GET", "/api/v1/x", "")
-	if text := bodyOf(t, res); res.StatusCode != 500 || strings.Contains(text, "secret") || !strings.Contains(text, `"code":"failed"`) {
+	if text := bodyOf(t, res); res.StatusCode != http.StatusInternalServerError || strings.Contains(text, "secret") || !strings.Contains(text, `"code":"failed"`) {
 		t.Errorf("%d %s", res.StatusCode, text)
 	}
 }
@@ -364,14 +364,16 @@ func TestServe(t *testing.T) {
 	}
 	defer func() { _ = stream.Body.Close() }()
 	lines := bufio.NewScanner(stream.Body)
-	for lines.Scan() && lines.Text() != "event: reset" { //nolint:revive // until it is there
+	for lines.Scan() && lines.Text() != "event: reset" {
+		continue // until it is there
 	}
 	began := time.Now()
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	for lines.Scan() { //nolint:revive // until it ends
+	for lines.Scan() {
+		continue // until it ends
 	}
 	if lines.Err() != nil || time.Since(began) > 4*time.Second {
 		t.Errorf("%v, after %s", lines.Err(), time.Since(began))
@@ -386,11 +388,11 @@ func TestHealth(t *testing.T) {
 	s := open(t, Config{Token: token, AllowedHosts: []string{"dash.example"}})
 	for _, path := range []string{"/healthz", "/readyz"} {
 		res := ask(t, s, "GET", path, "", "Host", "10.0.0.1:8585")
-		if text := bodyOf(t, res); res.StatusCode != 200 || text != `{"problems":[],"status":"ok"}`+"\n" {
+		if text := bodyOf(t, res); res.StatusCode != http.StatusOK || text != `{"problems":[],"status":"ok"}`+"\n" {
 			t.Errorf("%s: %d %s", path, res.StatusCode, text)
 		}
 	}
-	if res := ask(t, s, "POST", "/healthz", ""); res.StatusCode == 200 {
+	if res := ask(t, s, "POST", "/healthz", ""); res.StatusCode == http.StatusOK {
 		t.Errorf("POST: %d", res.StatusCode)
 	}
 	st, err := sqlitestore.Open(t.Context(), sqlitestore.Config{Memory: true})
@@ -408,10 +410,10 @@ func TestHealth(t *testing.T) {
 		t.Fatal(err)
 	}
 	res := ask(t, s, "GET", "/readyz", "")
-	if text := bodyOf(t, res); res.StatusCode != 503 || !strings.Contains(text, "the store does not answer") {
+	if text := bodyOf(t, res); res.StatusCode != http.StatusServiceUnavailable || !strings.Contains(text, "the store does not answer") {
 		t.Errorf("store that is gone: %d %s", res.StatusCode, text)
 	}
-	if res := ask(t, s, "GET", "/healthz", ""); res.StatusCode != 200 {
+	if res := ask(t, s, "GET", "/healthz", ""); res.StatusCode != http.StatusOK {
 		t.Errorf("it lives: %d", res.StatusCode)
 	}
 }

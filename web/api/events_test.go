@@ -201,7 +201,8 @@ func TestEventsEndWithTheHub(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	for range l.events { //nolint:revive // until it is closed
+	for range l.events {
+		continue // until it is closed
 	}
 	if got := w.ask("GET", "/events", nil); got.status != http.StatusServiceUnavailable || got.problem(t).Code != client.CodeUnavailable {
 		t.Errorf("%d %s", got.status, got.body)

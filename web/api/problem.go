@@ -14,7 +14,7 @@ import (
 	"github.com/pyworkflow-go/pyworkflow/web/live"
 )
 
-// CodeRefused: who asks may not: without the token, from another site, or for a change where nothing may be changed.
+// CodeRefused says that who asks may not: without the token, from another site, or for a change where nothing may be changed.
 const CodeRefused client.Code = "refused"
 
 const problemType = "application/problem+json"

@@ -76,7 +76,7 @@ func (h *Hub) Subscribe(f Filter, from From) (*Subscription, error) {
 
 // since gives the wanted events from a place on; known is false when there may have been others.
 func (h *Hub) since(f Filter, from From) (missed []Event, known bool) {
-	after := func(Event) bool { return true }
+	var after func(Event) bool
 	switch last := from.Last; {
 	case last.boot != "":
 		oldest := h.seq - int64(len(h.ring)) // the number before the oldest kept
