@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -429,15 +430,15 @@ func (p pings) Listen(context.Context, func(store.Wake)) error { return p.err }
 
 func TestScrapesDoNotWaitForTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var reads int
-		var away bool
+		var reads atomic.Int64
+		var away atomic.Bool
 		m, err := metrics.New(metrics.Config{State: func(ctx context.Context) (metrics.State, error) {
-			reads++
-			if away {
+			n := reads.Add(1)
+			if away.Load() {
 				<-ctx.Done()
 				return metrics.State{}, ctx.Err()
 			}
-			return metrics.State{ActiveRuns: int64(reads)}, nil
+			return metrics.State{ActiveRuns: n}, nil
 		}})
 		if err != nil {
 			t.Fatal(err)
@@ -458,14 +459,14 @@ func TestScrapesDoNotWaitForTheStore(t *testing.T) {
 			t.Errorf("first: %v, up %v", active, up)
 		}
 		wait(4 * time.Second)
-		if active, _, _ := scrape(); active != 1 || reads != 1 {
-			t.Errorf("within five seconds: %v after %d readings", active, reads)
+		if active, _, _ := scrape(); active != 1 || reads.Load() != 1 {
+			t.Errorf("within five seconds: %v after %d readings", active, reads.Load())
 		}
 		wait(2 * time.Second)
 		if active, _, _ := scrape(); active != 2 {
 			t.Errorf("later: %v", active)
 		}
-		away = true
+		away.Store(true)
 		wait(6 * time.Second)
 		active, up, took := scrape()
 		if active != 2 || up != 0 || took > time.Second {
@@ -475,7 +476,7 @@ func TestScrapesDoNotWaitForTheStore(t *testing.T) {
 		if active, up, _ := scrape(); active != 0 || up != 0 {
 			t.Errorf("long away: %v, up %v; old numbers are shown", active, up)
 		}
-		away = false
+		away.Store(false)
 		wait(6 * time.Second)
 		if active, up, _ := scrape(); active == 0 || up != 1 {
 			t.Errorf("back again: %v, up %v", active, up)
