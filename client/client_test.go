@@ -432,7 +432,7 @@ func TestProcessesOfOneProcessAreOne(t *testing.T) {
 	worlds(t, func(t *testing.T, w *world) {
 		for _, p := range []store.Process{
 			{ID: "h:1:a", Host: "h", PID: 1, Worker: true, Queues: []string{"default"}, Capacity: 3, StartedAt: start},
-			{ID: "h:1:b", Host: "h", PID: 1, Beat: true, Shards: []int{0, 1}, StartedAt: start.Add(time.Second)},
+			{ID: "h:1:b", Host: "h", PID: 1, Beat: true, Shards: []int{0, 1}, StartedAt: start.Add(time.Second), Version: "v1"},
 			{ID: "h:2:c", Host: "h", PID: 2, Beat: true},
 		} {
 			if err := w.store.AnnounceProcess(t.Context(), p, time.Minute); err != nil {
@@ -443,7 +443,7 @@ func TestProcessesOfOneProcessAreOne(t *testing.T) {
 		if err != nil || len(got) != 2 {
 			t.Fatalf("%+v, %v", got, err)
 		}
-		if p := got[0]; !slices.Equal(p.Roles, []string{"worker", "beat"}) || !slices.Equal(p.Shards, []int{0, 1}) || p.Capacity != 3 || !p.StartedAt.Equal(start) {
+		if p := got[0]; !slices.Equal(p.Roles, []string{"worker", "beat"}) || !slices.Equal(p.Shards, []int{0, 1}) || p.Capacity != 3 || p.Version != "v1" || !p.StartedAt.Equal(start) {
 			t.Errorf("%+v", p)
 		}
 	})

@@ -268,6 +268,9 @@ func (p *Process) merge(o Process) {
 	slices.SortFunc(p.Roles, func(a, b string) int { return -strings.Compare(a, b) }) // worker, local, beat
 	p.Queues, p.Workflows, p.Running, p.Shards = union(p.Queues, o.Queues), union(p.Workflows, o.Workflows), union(p.Running, o.Running), union(p.Shards, o.Shards)
 	p.Capacity = max(p.Capacity, o.Capacity)
+	if p.Version == "" {
+		p.Version = o.Version
+	}
 	if o.StartedAt.Before(p.StartedAt.Time) {
 		p.StartedAt = o.StartedAt
 	}

@@ -68,7 +68,7 @@ func (d *dashboard) showOverview(w http.ResponseWriter, r *http.Request) error {
 	p := overviewPage{Overview: o, Sky: newSkyline(next), Fails: head(o.FailedRuns), Misses: head(groupMisses(o.MissedTicks)), Local: d.local(),
 		Processes: processRows(head(o.Processes)), Queues: queueRows(o.Queues), Health: d.health.read(ctx, d.Client, d.Doctor, o.Now.Time)}
 	p.Running = head(o.Running)
-	p.Sky.Next = head(p.Sky.Next)
+	p.Sky.Next = head(firstTicks(p.Sky.Next))
 	var all int64
 	for _, n := range o.Schedules {
 		all += n
@@ -123,6 +123,16 @@ func (p overviewPage) Other() string {
 
 // Count is how many schedules have a status.
 func (p overviewPage) Count(status string) int64 { return p.Schedules[schedules.Status(status)] }
+
+// firstTicks leaves of each schedule the first tick: one that ticks often would hide the others.
+func firstTicks(list []client.UpcomingTick) []client.UpcomingTick {
+	seen := map[string]bool{}
+	return slices.DeleteFunc(slices.Clone(list), func(t client.UpcomingTick) bool {
+		again := seen[t.ScheduleID]
+		seen[t.ScheduleID] = true
+		return again
+	})
+}
 
 // groupMisses puts missed ticks that differ in their time only into one line, the latest first.
 func groupMisses(list []client.MissedTick) []missGroup {

@@ -64,8 +64,10 @@ func TestOverviewShowsWhatRunsComesAndFailed(t *testing.T) {
 		"/runs/"+running, "on host-2", "1 of 4", "worker, beat, shards 0", "/runs/"+failed, "no answer from the other side", "2 ticks</span>", "4 ticks</span>", "nothing polled when it was due",
 		`data-events="/api/v1/events?"`, `data-refresh="15"`)
 	page.lacks("/runs/"+done, "No tick was missed", "Nothing is scheduled yet")
-	if next := w.get("/?").Body; strings.Index(next, `/schedules/quarterly"`) < 0 || strings.Index(next, `/schedules/quarterly"`) > strings.Index(next, `/schedules/half-hourly"`) {
+	if next := w.get("/?").Body; !strings.Contains(next, `/schedules/quarterly"`) || strings.Index(next, `/schedules/quarterly"`) > strings.Index(next, `/schedules/half-hourly"`) {
 		t.Error("the schedule that ticks next is not the first of the list")
+	} else if n := strings.Count(next, `row-link clip" href="/schedules/quarterly"`); n != 2 {
+		t.Errorf("a schedule with missed ticks that ticks again and again is listed %d times, want once as next and once as missed", n)
 	}
 }
 
