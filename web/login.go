@@ -15,13 +15,12 @@ import (
 //go:embed login.html
 var loginText string
 
-var loginPage = template.Must(template.New("login").Parse(loginText))
+var loginPage = template.Must(template.New("login").Funcs(template.FuncMap{"static": dashboard.Static}).Parse(loginText))
 
 // loginForm is what the page of the login shows.
 type loginForm struct {
-	Stylesheet string
-	Next       string
-	Problem    string
+	Next    string // where to go on
+	Problem string
 }
 
 // maxLogin bounds the form, in bytes.
@@ -79,7 +78,7 @@ func (g *guard) logout(w http.ResponseWriter, r *http.Request) {
 
 func (g *guard) showLogin(w http.ResponseWriter, _ *http.Request, status int, next, problem string) {
 	var b bytes.Buffer
-	if err := loginPage.Execute(&b, loginForm{Stylesheet: dashboard.Stylesheet(), Next: next, Problem: problem}); err != nil {
+	if err := loginPage.Execute(&b, loginForm{Next: next, Problem: problem}); err != nil {
 		g.log.Error("login page failed", "error", err)
 		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 		return

@@ -73,7 +73,11 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	pages, err := dashboard.New(dashboard.Config{Client: cfg.Client, ReadOnly: cfg.ReadOnly, Doctor: cfg.Doctor, Log: cfg.Log, Namespace: cfg.Namespace, Runtime: cfg.Runtime, Version: cfg.Version})
+	logout := ""
+	if cfg.Token != "" {
+		logout = logoutPath
+	}
+	pages, err := dashboard.New(dashboard.Config{Logout: logout, Client: cfg.Client, ReadOnly: cfg.ReadOnly, Doctor: cfg.Doctor, Log: cfg.Log, Namespace: cfg.Namespace, Runtime: cfg.Runtime, Version: cfg.Version})
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/pyworkflow-go/pyworkflow/client"
 	"github.com/pyworkflow-go/pyworkflow/schedules"
 	"github.com/pyworkflow-go/pyworkflow/store/sqlitestore"
+	"github.com/pyworkflow-go/pyworkflow/web/dashboard"
 )
 
 const token = "a-token-of-many-characters"
@@ -137,6 +138,11 @@ func form(token, next string) string { return url.Values{"token": {token}, "next
 func TestLogin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, Config{Token: token})
+		for _, name := range []string{"app.css", "login.css", "theme.js", "icon.svg"} {
+			if res := ask(t, s, "GET", dashboard.Static(name), ""); res.StatusCode != http.StatusOK {
+				t.Errorf("%s at %q: %d", name, dashboard.Static(name), res.StatusCode)
+			}
+		}
 		res := ask(t, s, "POST", "/login", form("wrong", "/runs"))
 		if text := bodyOf(t, res); res.StatusCode != http.StatusUnauthorized || len(res.Cookies()) != 0 || !strings.Contains(text, "That is not the token") || !strings.Contains(text, `value="/runs"`) {
 			t.Errorf("wrong token: %d %v %s", res.StatusCode, res.Cookies(), text)
@@ -150,6 +156,9 @@ func TestLogin(t *testing.T) {
 			t.Errorf("%+v", c)
 		}
 		session := c.Name + "=" + c.Value
+		if text := bodyOf(t, ask(t, s, "GET", "/schedules", "", "Cookie", session)); !strings.Contains(text, `action="/logout"`) {
+			t.Error("no page ends the session")
+		}
 		known := func(s *Server, cookie string) bool {
 			return ask(t, s, "GET", "/api/v1/schedules/s", "", "Cookie", cookie).StatusCode == http.StatusOK
 		}

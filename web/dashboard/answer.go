@@ -31,6 +31,7 @@ type frame struct {
 	Namespace string
 	Runtime   string
 	Version   string
+	Logout    string
 	Store     string
 	Now       time.Time
 }
@@ -63,7 +64,7 @@ func (d *dashboard) write(w http.ResponseWriter, r *http.Request, p page) error 
 	if t == nil {
 		return fmt.Errorf("no template %q", p.Template)
 	}
-	f := frame{page: p, ReadOnly: d.ReadOnly, Namespace: d.Namespace, Runtime: d.Runtime, Version: d.Version, Store: d.Client.Describe(), Now: d.now()}
+	f := frame{page: p, ReadOnly: d.ReadOnly, Namespace: d.Namespace, Runtime: d.Runtime, Version: d.Version, Logout: d.Logout, Store: d.Client.Describe(), Now: d.now()}
 	if r.Header.Get(liveHeader) == "" {
 		f.Flash = takeFlash(w, r)
 	}

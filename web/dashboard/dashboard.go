@@ -23,6 +23,8 @@ type Config struct {
 	Log *slog.Logger
 	// Namespace, Runtime and Version are shown on each page; empty ones are left out.
 	Namespace, Runtime, Version string
+	// Logout is the path that ends the viewer's session, by POST; empty: there are no sessions.
+	Logout string
 }
 
 // dashboard answers the requests.

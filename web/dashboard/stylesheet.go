@@ -2,13 +2,14 @@ package dashboard
 
 import "sync"
 
-// Stylesheet is the path of the stylesheet, for pages that are served beside these in the same looks. Like all below /static/, it holds no secret and asks for none.
-func Stylesheet() string { return stylesheet() }
+// Static is the path of an embedded file, such as app.css, for pages that are served beside these in the same looks; empty when there is no such file. Like all below
+// /static/ it holds no secret and asks for none.
+func Static(name string) string { return staticURLs()[name] }
 
-var stylesheet = sync.OnceValue(func() string {
+var staticURLs = sync.OnceValue(func() map[string]string {
 	s, err := newStatic()
 	if err != nil {
-		return "" // not reached: the files are in the program
+		return nil // not reached: the files are in the program
 	}
-	return s.urls["app.css"]
+	return s.urls
 })
