@@ -69,6 +69,16 @@ func (w *world) rest(ctx context.Context) {
 }
 
 func (w *world) resumeAll(ctx context.Context) {
+	for tries := 0; ; tries++ { // a client that has failed to dial many times gives the last error for another second
+		err := w.redis.Ping(ctx).Err()
+		if err == nil {
+			break
+		}
+		if tries == 100 {
+			w.tb.Fatalf("Redis does not answer at rest: %v", err)
+		}
+		pause(w.over, 100*time.Millisecond)
+	}
 	for s, err := range w.client.Schedules(ctx, client.ScheduleFilter{Status: schedules.StatusPaused}) {
 		if err != nil {
 			w.tb.Fatalf("list paused schedules: %v", err)
