@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
 	"github.com/pyworkflow-go/pyworkflow"
@@ -212,4 +213,34 @@ func TestPhoneRuns(t *testing.T) {
 	s.sees("cancelled: from the train")
 	s.fits()
 	s.shot("cancelled")
+}
+
+// TestKeyboardRuns starts a run, opens its step and cancels it without a mouse.
+func TestKeyboardRuns(t *testing.T) {
+	s := open(t, desktop)
+	s.visit("/runs")
+	s.tabTo(`main a[href="/runs/start"]`)
+	s.press(kb.Enter)
+	s.focused("dialog #f-workflow")
+	s.press(kb.Tab)
+	s.focused("dialog #f-input")
+	s.do(chromedp.SendKeys(chromedp.CSS("dialog #f-input"), `{"takes": "1h"}`))
+	s.press(kb.Tab, kb.Enter)
+	id := s.shown()
+	s.until("its step is drawn", `document.querySelector("#steps .step .wb-running") !== null`)
+	s.tabTo("#steps .step summary")
+	s.press(kb.Enter)
+	s.until("the step is open", `document.querySelector("#steps details.step").open`)
+	s.tabTo(".log")
+	s.visit("/runs/" + id)
+	s.tabTo(`#run-head a[href$="/cancel"]`)
+	s.press(kb.Enter)
+	s.focused("dialog #f-reason")
+	s.press(kb.Escape)
+	s.until("the dialog is closed, and the focus back", `!document.querySelector("dialog").open && document.activeElement.matches('#run-head a[href$="/cancel"]')`)
+	s.press(kb.Enter)
+	s.focused("dialog #f-reason")
+	s.press("s", "t", "o", "p", kb.Enter)
+	s.badge("cancelled")
+	s.sees("cancelled: stop")
 }
