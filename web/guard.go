@@ -21,10 +21,11 @@ import (
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 const (
-	loginPath  = "/login"
-	logoutPath = "/logout"
-	staticPath = "/static/"
-	apiPath    = "/api/"
+	loginPath   = "/login"
+	logoutPath  = "/logout"
+	staticPath  = "/static/"
+	apiPath     = "/api/"
+	metricsPath = "/metrics"
 )
 
 // guard stands before all handlers: who may ask, from where, and for what.
@@ -155,7 +156,7 @@ func (g *guard) known(w http.ResponseWriter, r *http.Request) bool {
 		refuse(w, r, http.StatusUnauthorized, "that is not the token of this dashboard")
 		return false
 	}
-	if strings.HasPrefix(r.URL.Path, apiPath) || !safe(r.Method) || r.Header.Get("X-Live") != "" {
+	if strings.HasPrefix(r.URL.Path, apiPath) || r.URL.Path == metricsPath || !safe(r.Method) || r.Header.Get("X-Live") != "" {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="pyworkflow"`)
 		refuse(w, r, http.StatusUnauthorized, `a token is needed: send it as "Authorization: Bearer TOKEN", or log in at `+loginPath)
 		return false

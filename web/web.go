@@ -85,7 +85,7 @@ func New(cfg Config) (*Server, error) {
 	mux.Handle("/api/", rest)
 	mux.Handle("/", pages)
 	if cfg.Metrics != nil {
-		mux.Handle("GET /metrics", cfg.Metrics)
+		mux.Handle("GET "+metricsPath, cfg.Metrics)
 	}
 	var all http.Handler = mux
 	if cfg.Around != nil {

@@ -112,6 +112,7 @@ func TestToken(t *testing.T) {
 		{"act", "POST", "/schedules/s/pause", nil, 401, ""},
 		{"API", "GET", "/api/v1/schedules", nil, 401, ""},
 		{"stream", "GET", "/api/v1/events", nil, 401, ""},
+		{"metrics", "GET", "/metrics", nil, 401, ""},
 		{"document", "GET", "/api/v1/openapi.json", nil, 401, ""},
 		{"token", "GET", "/api/v1/schedules", []string{"Authorization", "Bearer " + token}, 200, ""},
 		{"token in other letters", "GET", "/api/v1/schedules", []string{"Authorization", "bearer  " + token + " "}, 200, ""},

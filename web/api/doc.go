@@ -1,4 +1,4 @@
-// Package api is the REST API: every act and every view of package client, as JSON over HTTP, described by the OpenAPI 3.1 document that it serves itself at
+// Package api is the REST API: the acts and views of package client, as JSON over HTTP, described by the OpenAPI 3.1 document that it serves itself at
 // /api/v1/openapi.json.
 //
 // What it answers is what the command line prints with --output json: the views of package client, byte for byte the same fields. What it refuses is refused with

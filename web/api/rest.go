@@ -25,7 +25,7 @@ var tags = []*huma.Tag{
 	{Name: tagSystem, Description: "Processes, queues, health, changes as they happen"},
 }
 
-const description = `Every act and every view of pyworkflow. Bodies are those that the command line prints with --output json.
+const description = `The acts and views of pyworkflow. Bodies are those that the command line prints with --output json.
 
 Times are RFC 3339 in UTC; durations are texts ("5m"); absent is null. A list is {"items": [...], "next_cursor": null}: give next_cursor as ?cursor= for the next page.
 Unknown fields and parameters are refused. An error is an application/problem+json with a code and one line that says what was wrong, with which value, and what to do.`
