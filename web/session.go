@@ -28,7 +28,7 @@ type sessions struct {
 	now   func() time.Time
 
 	mu    sync.Mutex
-	ended map[string]time.Time // cookies that somebody logged out of, until they expire
+	ended map[string]time.Time // payloads of cookies that somebody logged out of, until they expire
 }
 
 func newSessions(token string) *sessions {
@@ -65,7 +65,8 @@ func (s *sessions) valid(r *http.Request) bool {
 	return ok
 }
 
-func (s *sessions) read(r *http.Request) (value string, expires time.Time, ok bool) {
+// read gives what is signed in the request's session: the text of a cookie is not unique, since its last character has bits that nothing reads.
+func (s *sessions) read(r *http.Request) (signed string, expires time.Time, ok bool) {
 	for _, c := range r.CookiesNamed(cookieName) {
 		raw, err := base64.RawURLEncoding.DecodeString(c.Value)
 		if err != nil || len(raw) != payloadSize+sha256.Size {
@@ -77,10 +78,10 @@ func (s *sessions) read(r *http.Request) (value string, expires time.Time, ok bo
 			continue
 		}
 		s.mu.Lock()
-		_, over := s.ended[c.Value]
+		_, over := s.ended[string(payload)]
 		s.mu.Unlock()
 		if !over {
-			return c.Value, expires, true
+			return string(payload), expires, true
 		}
 	}
 	return "", time.Time{}, false
@@ -88,10 +89,10 @@ func (s *sessions) read(r *http.Request) (value string, expires time.Time, ok bo
 
 // end ends the request's session, at this server, and takes the cookie away.
 func (s *sessions) end(w http.ResponseWriter, r *http.Request) {
-	if value, expires, ok := s.read(r); ok {
+	if signed, expires, ok := s.read(r); ok {
 		s.mu.Lock()
 		maps.DeleteFunc(s.ended, func(_ string, until time.Time) bool { return !s.now().Before(until) })
-		s.ended[value] = expires
+		s.ended[signed] = expires
 		s.mu.Unlock()
 	}
 	setCookie(w, r, "", -1)
@@ -111,6 +112,7 @@ const (
 	maxTries     = 10
 	triesWindow  = time.Minute
 	maxAddresses = 10_000
+	others       = "others" // those beyond them, counted together
 )
 
 // tries counts wrong tokens. Safe for concurrent use.
@@ -134,6 +136,9 @@ func (t *tries) wait(addr string) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c := t.from[addr]
+	if c == nil && len(t.from) >= maxAddresses {
+		c = t.from[others]
+	}
 	if c == nil || c.wrong < maxTries {
 		return 0
 	}
@@ -152,7 +157,7 @@ func (t *tries) wrong(addr string) {
 			maps.DeleteFunc(t.from, func(_ string, c *tally) bool { return now.Sub(c.since) >= triesWindow })
 		}
 		if len(t.from) >= maxAddresses { // a flood from everywhere: who comes next counts as one
-			addr = "others"
+			addr = others
 			if c = t.from[addr]; c != nil && now.Sub(c.since) < triesWindow {
 				c.wrong++
 				return

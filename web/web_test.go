@@ -182,6 +182,11 @@ func TestLogin(t *testing.T) {
 		if res.StatusCode != http.StatusSeeOther || res.Header.Get("Location") != "/login" || res.Cookies()[0].MaxAge >= 0 || known(s, session) {
 			t.Errorf("logout: %d %+v", res.StatusCode, res.Cookies())
 		}
+		for _, last := range "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_" {
+			if known(s, session[:len(session)-1]+string(last)) {
+				t.Errorf("the session that was ended is known again by a cookie that ends in %q", last)
+			}
+		}
 		c = ask(t, s, "POST", "/login", form(token, "/")).Cookies()[0]
 		<-time.After(11 * time.Hour)
 		if !known(s, c.Name+"="+c.Value) {
@@ -244,6 +249,9 @@ func TestTriesAreLimited(t *testing.T) {
 	}
 	if len(tries.from) > maxAddresses+1 {
 		t.Errorf("%d addresses are remembered", len(tries.from))
+	}
+	if tries.wait("one more") == 0 {
+		t.Error("whoever comes after the addresses that are remembered may try for ever")
 	}
 }
 
