@@ -109,7 +109,7 @@ func (d *dashboard) cancelBackfillForm(w http.ResponseWriter, r *http.Request) e
 		return err
 	}
 	waiting, _ := plural(b.Waiting, "run") // an int64 is a whole number
-	return d.showAct(w, r, "schedules", actPage{Title: "Cancel this backfill?", Items: []string{b.BackfillID}, Back: href("schedules", b.ScheduleID) + "#backfills", Submit: "Cancel backfill", Danger: true,
+	return d.showAct(w, r, "schedules", actPage{Title: "Cancel this backfill?", Items: []string{b.BackfillID}, Back: href("schedules", b.ScheduleID) + "#backfills", Submit: "Cancel the backfill", Dismiss: "Let it go on", Danger: true,
 		Text: []string{"What it has not started is dropped: " + waiting + ". Its active runs go on; cancel them one by one if they shall not. The history says of each dropped tick that its backfill was cancelled."}})
 }
 

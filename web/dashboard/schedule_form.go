@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/pyworkflow-go/pyworkflow/client"
 	"github.com/pyworkflow-go/pyworkflow/schedules"
@@ -291,8 +290,8 @@ func (d *dashboard) previewSchedule(w http.ResponseWriter, r *http.Request) erro
 		}
 	}
 	p := scheduleForm{Form: f, Overlaps: overlapOptions, Catchups: catchupOptions, Froms: fromOptions, Action: "/schedules/new", Back: "/schedules"}
-	if p.Preview = d.previewOf(f); len(p.Preview.Ticks) > 0 && f.Get("version") == "" && !p.Preview.Ticks[0].NominalTime.After(d.now().Add(-time.Second)) {
-		p.Preview.Hint = "The first tick is at once."
+	if p.Preview = d.previewOf(f); len(p.Preview.Ticks) > 0 && f.Get("version") == "" && kindOf(f) == "interval" && f.Get("start_at") == "" {
+		p.Preview.Hint = "And one at once, when it is created."
 	}
 	return d.write(w, r, page{Template: "schedule_form", Title: "Preview", Nav: "schedules", Data: p})
 }

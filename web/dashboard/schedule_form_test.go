@@ -131,7 +131,9 @@ func TestEditSchedule(t *testing.T) {
 func TestPreview(t *testing.T) {
 	w := newWorld(t)
 	w.post("/schedules/preview", "kind", "cron", "cron", "0 9 * * mon-fri", "timezone", "Europe/Berlin").has(http.StatusOK, "Monday to Friday at 09:00 Europe/Berlin", "Tue 2026-03-03 09:00:00", "in 21h 59m", "On the clock of Europe/Berlin")
-	w.post("/schedules/preview", "kind", "interval", "interval", "5m").has(http.StatusOK, "Every 5 minutes", "Mon 2026-03-02 10:05:30")
+	w.post("/schedules/preview", "kind", "interval", "interval", "5m").has(http.StatusOK, "Every 5 minutes", "Mon 2026-03-02 10:05:30", "And one at once, when it is created.")
+	w.post("/schedules/preview", "kind", "interval", "interval", "5m", "start_at", "2026-03-01 09:00").has(http.StatusOK, "Mon 2026-03-02 10:05:00").lacks("at once, when")
+	w.post("/schedules/preview", "kind", "interval", "interval", "5m", "version", "1").has(http.StatusOK, "Mon 2026-03-02 10:05:30").lacks("at once, when")
 	w.post("/schedules/preview", "kind", "calendar", "calendar", "day_of_month=last hour=9").has(http.StatusOK, "Tue 2026-03-31 09:00:00")
 	w.post("/schedules/preview", "kind", "cron", "cron", "").has(http.StatusOK, "The next ticks appear here as you type.").lacks("is empty", "aria-invalid")
 	w.post("/schedules/preview", "kind", "cron", "cron", "61 * * * *").has(http.StatusOK, "61", "once the spec is right", `aria-invalid="true"`)

@@ -143,6 +143,9 @@ func runParts(r client.Run, events []client.Event, end time.Time) []barSpan {
 			if n, ok := e.Attrs["attempt"]; ok {
 				what = fmt.Sprintf("attempt %v", n)
 			}
+			if len(parts) == 0 && fmt.Sprint(e.Attrs["dispatch"]) == "1" {
+				from = r.StartedAt.Time // the first claim: its line comes a moment after it
+			}
 		case "retry":
 			stop(at, "failed")
 		case "sent", "returned":

@@ -60,6 +60,8 @@ func TestWaterfallShowsWaitAttemptsAndSteps(t *testing.T) {
 		"load:item-7 completed 1ms: completed 90+0.4")
 	run.Steps[0].EndedAt = at(24) // in the millisecond in which its last attempt began
 	wantRows(t, "a last attempt without length", newWaterfall(run, events, at(500).Time).Steps[:1], "fetch#1 completed 14s: failed 10+2 pause 12+3 failed 15+5 pause 20+4 completed 24+0.4")
+	events[0].At, events[0].Attrs = at(11), map[string]any{"attempt": 1, "dispatch": 1}
+	wantRows(t, "a claim whose line came late", newWaterfall(run, events, at(500).Time).Lead[1:], "run completed 1m 30s: failed 10+40 pause 50+30 completed 80+20")
 	if w.Live || w.Span != 100*time.Second {
 		t.Errorf("live %v, span %s; want the 100s of an ended run", w.Live, w.Span)
 	}
