@@ -26,10 +26,14 @@ type runtime struct {
 	events []schedules.Event
 	refuse error
 	last   json.RawMessage
+	slow   time.Duration // that a record takes
 	log    *slog.Logger
 }
 
 func (r *runtime) record(_ context.Context, s schedules.Step) error {
+	if r.slow > 0 {
+		<-time.After(r.slow)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.refuse != nil {

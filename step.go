@@ -220,13 +220,14 @@ func (x *execution) execStep(ctx context.Context, c *stepCall, o stepOptions, fn
 		}
 		began := time.Now()
 		raw, err := attemptStep(ctx, o.timeout, fn)
+		took := since(began) // without what recording it takes
 		s.EndedAt = x.e.Now()
 		if err == nil {
 			s.Status, s.Result, s.Error = schedules.RunCompleted, raw, nil
 			if err := x.record(ctx, s); err != nil {
 				return err
 			}
-			x.event("info", fmt.Sprintf("step %s completed in %s", c.key, since(began)))
+			x.event("info", fmt.Sprintf("step %s completed in %s", c.key, took))
 			return nil
 		}
 		if ctx.Err() != nil {

@@ -20,6 +20,20 @@ func workflow(f func(ctx context.Context) error) *pyworkflow.Workflow[struct{}, 
 	return pyworkflow.DefineFunc("w", func(ctx context.Context) (struct{}, error) { return struct{}{}, f(ctx) })
 }
 
+// What recording a step takes is not its own.
+func TestStepsDurationIsThatOfItsCode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &runtime{slow: time.Minute}
+		exec(t, t.Context(), r, workflow(func(ctx context.Context) error {
+			_, err := pyworkflow.Step(ctx, "rest", func(context.Context) (int, error) { <-time.After(5 * time.Second); return 1, nil })
+			return err
+		}), "")
+		if len(r.events) != 1 || r.events[0].Message != "step rest#1 completed in 5s" {
+			t.Errorf("events %+v", r.events)
+		}
+	})
+}
+
 func TestStepsAreRecordedAndReused(t *testing.T) {
 	r := &runtime{}
 	var executed []string
