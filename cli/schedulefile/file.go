@@ -68,7 +68,7 @@ func (e *Error) Code() client.Code { return client.CodeInvalid }
 
 // Parse reads a file: documents that are each a list of schedules, one schedule, or a mapping of name and schedules. path is for messages. Errors are of type *Error.
 func Parse(path string, data []byte) (*File, error) {
-	p := &parser{path: path, file: &File{}}
+	p := &parser{path: path, data: data, file: &File{}}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	for {
 		var doc yaml.Node
@@ -90,9 +90,11 @@ func Parse(path string, data []byte) (*File, error) {
 
 type parser struct {
 	path  string
+	data  []byte
 	file  *File
 	any   bool // a list, a schedule or "schedules" was there
 	nodes int  // seen, those behind aliases each time
+	bytes int  // of text in them
 }
 
 // bad makes an error at a node.
@@ -111,7 +113,9 @@ func (p *parser) syntax(err error) *Error {
 	if n, _ := fmt.Sscanf(text, "line %d:", &e.Line); n == 1 {
 		_, e.Problem, _ = strings.Cut(text, ": ")
 	}
-	if strings.Contains(text, "cannot start any token") {
+	if p.tab(e.Line) {
+		e.Problem = "begins with a tab; indent with spaces"
+	} else if strings.Contains(text, "cannot start any token") {
 		e.Problem += "; put text that begins with @, * or % in quotes: \"@daily\", \"* * * * *\""
 	}
 	if strings.Contains(text, "unknown anchor") || strings.Contains(text, "alphabetic or numeric character") {
@@ -120,16 +124,32 @@ func (p *parser) syntax(err error) *Error {
 	return e
 }
 
+// tab reports whether a line is indented with a tab.
+func (p *parser) tab(line int) bool {
+	for at := range bytes.Lines(p.data) {
+		if line--; line == 0 {
+			return bytes.HasPrefix(bytes.TrimLeft(at, " "), []byte("\t"))
+		}
+	}
+	return false
+}
+
 // resolve follows an alias, and bounds how many nodes a file may come to.
 func (p *parser) resolve(n *yaml.Node) (*yaml.Node, error) {
 	if p.nodes++; p.nodes > 1_000_000 {
 		return nil, p.bad(n, "comes to more than 1,000,000 values; split the file, or use fewer aliases")
 	}
 	if n.Kind == yaml.AliasNode {
-		return n.Alias, nil
+		n = n.Alias
+	}
+	if p.bytes += len(n.Value); p.bytes > maxText {
+		return nil, p.bad(n, "comes to more than 32MiB of text; split the file, or use fewer aliases")
 	}
 	return n, nil
 }
+
+// maxText bounds what the texts of a file may come to, in bytes, those behind aliases counted each time.
+const maxText = 2 * MaxSize
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
 

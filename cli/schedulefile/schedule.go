@@ -174,6 +174,9 @@ func (p *parser) object(n *yaml.Node, depth int) (json.RawMessage, error) {
 		if key.Kind != yaml.ScalarNode || key.Tag == "!!merge" {
 			return nil, p.bad(key, "a key must be text; write the fields out")
 		}
+		if _, err := p.resolve(key); err != nil {
+			return nil, err
+		}
 		if line, twice := lines[key.Value]; twice {
 			return nil, p.bad(key, "key %q is already there in line %d; keep one", clip(key.Value), line)
 		}
