@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/mod/semver"
 
+	"github.com/pyworkflow-go/pyworkflow/cli/config"
 	"github.com/pyworkflow-go/pyworkflow/cli/initproject"
 )
 
@@ -25,6 +26,9 @@ folder must be new or empty; nothing is downloaded.`,
 		Args:        takes("the folder of the new project"),
 		Annotations: map[string]string{ownModule: "yes"},
 		RunE: func(_ *cobra.Command, args []string) error {
+			if args[0] == "" {
+				return config.Usagef("the folder of the new project has no name: name one that is new or empty, or \".\" for this one")
+			}
 			base, err := filepath.Abs(p.dir)
 			if err != nil {
 				return fmt.Errorf("find the working directory: %w", err)
