@@ -46,7 +46,7 @@ func newStack(t *testing.T) *stack {
 
 	s.goImage, s.redisImage = os.Getenv("GO_IMAGE"), os.Getenv("REDIS_IMAGE")
 	s.token, s.port = rand.Text(), freePort(t)
-	s.env = append(os.Environ(), "COMPOSE_PROJECT_NAME="+s.project, "PYWORKFLOW_DASHBOARD_TOKEN="+s.token, "DASHBOARD_PORT="+s.port)
+	s.env = append(os.Environ(), "COMPOSE_PROJECT_NAME="+s.project, "COMPOSE_PROFILES=dashboard", "PYWORKFLOW_DASHBOARD_TOKEN="+s.token, "DASHBOARD_PORT="+s.port)
 	// Unoptimized code compiles in half the time.
 	s.env = append(s.env, `GOFLAGS="-gcflags=all=-N -l"`)
 	if s.goImage == "" {
