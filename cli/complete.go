@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -166,6 +167,7 @@ func (p *program) candidates(cmd *cobra.Command, complete completer, prefix stri
 		return nil
 	}
 	p.settings, p.log, p.app = settings, slog.New(slog.DiscardHandler), pyworkflow.NewApp()
+	redis.SetLogger(redisLog{p.log})
 	if p.register != nil && p.register(p.app) != nil {
 		return nil
 	}
