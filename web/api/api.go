@@ -180,6 +180,7 @@ func add[I, O any](s *server, op huma.Operation, ex example, do func(context.Con
 			return out, nil
 		}
 		p := problemOf(err)
+		p.asSent(op, err)
 		if p.Status >= http.StatusInternalServerError && ctx.Err() == nil {
 			s.Log.Error("request failed", "operation", op.OperationID, "error", err)
 		}

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"github.com/pyworkflow-go/pyworkflow/client"
 	"github.com/pyworkflow-go/pyworkflow/schedules"
 	"github.com/pyworkflow-go/pyworkflow/web/live"
@@ -95,6 +97,24 @@ func problemOf(err error) *Problem {
 		p.Status, p.Code, p.Detail = http.StatusServiceUnavailable, client.CodeUnavailable, "interrupted: the server ends, or nobody waits for the answer any more"
 	}
 	return p.complete()
+}
+
+// asSent names a field that a request's body calls otherwise than the domain and the parameters do.
+func (p *Problem) asSent(op huma.Operation, err error) {
+	var field *schedules.FieldError
+	if op.Method == http.MethodGet || !errors.As(err, &field) {
+		return
+	}
+	named := *field
+	switch {
+	case field.Field == "overlap":
+		named.Field = "overlap_policy"
+	case field.Field == "id" && op.OperationID == "create-schedule":
+		named.Field = "schedule_id"
+	default:
+		return
+	}
+	p.Field, p.Detail = named.Field, named.Error()
 }
 
 // problemFor is the problem that an error is, when it is of that kind.

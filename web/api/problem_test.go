@@ -57,6 +57,8 @@ func TestProblems(t *testing.T) {
 		{"no workflow named", "POST", "/schedules", `{` + spec + `}`, nil, 400, client.CodeInvalid, "workflow", `workflow: is missing; name the workflow to run`},
 		{"zero", "POST", "/schedules", `{"workflow":"minute_task",` + spec + `,"buffer_limit":0}`, nil, 400, client.CodeInvalid, "buffer_limit", `buffer_limit "0": must be more than 0`},
 		{"zero duration", "PATCH", "/schedules/taken", `{"cancel_grace":"0s"}`, nil, 400, client.CodeInvalid, "cancel_grace", `cancel_grace "0s": must be more than 0`},
+		{"field of the body", "POST", "/schedules", `{"workflow":"minute_task",` + spec + `,"overlap_policy":"x"}`, nil, 400, client.CodeInvalid, "overlap_policy", `overlap_policy "x": must be skip`},
+		{"parameter", "GET", "/schedules?overlap=x", "", nil, 400, client.CodeInvalid, "overlap", `overlap "x": must be skip`},
 		{"preview", "GET", "/next?cron=61+*+*+*+*", "", nil, 400, client.CodeInvalid, "cron", `cron "61 * * * *": `},
 		{"preview's jitter", "GET", "/next?cron=@daily&jitter=5", "", nil, 400, client.CodeInvalid, "jitter", `jitter "5": needs a unit; write 5s, 5m, 5h or 5d`},
 		{"upcoming's width", "GET", "/upcoming?width=5", "", nil, 400, client.CodeInvalid, "width", `width "5": needs a unit; write 5s, 5m, 5h or 5d`},
