@@ -10,12 +10,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 
 	"github.com/pyworkflow-go/pyworkflow/internal/redistest"
 )
@@ -104,13 +102,18 @@ func (d dashboard) gauge(b *testing.B, name string) float64 {
 		b.Fatal(err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(res.Body)
+	all, err := io.ReadAll(res.Body)
 	if err != nil {
 		b.Fatal(err)
 	}
-	for _, m := range families[name].GetMetric() {
-		return m.GetGauge().GetValue() + m.GetCounter().GetValue()
+	for line := range strings.Lines(string(all)) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			n, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			if err != nil {
+				b.Fatal(err)
+			}
+			return n
+		}
 	}
 	b.Fatalf("no metric %s", name)
 	return 0
