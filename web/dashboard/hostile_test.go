@@ -93,6 +93,20 @@ func TestForgedMessage(t *testing.T) {
 }
 
 // TestHostileErrors: what code of others says when it fails is text, too.
+// A large input does not make a large page, which is fetched again whenever something changes.
+func TestLargeInputIsCut(t *testing.T) {
+	w := newWorld(t)
+	w.create("s", minutely)
+	value := json.RawMessage(`"` + strings.Repeat("x", 1<<19) + `"`)
+	if _, err := w.UpdateSchedule(t.Context(), "s", schedules.Patch{Input: &value}); err != nil {
+		t.Fatal(err)
+	}
+	page := w.get("/schedules/s")
+	if len(page.Body) > 200<<10 || !strings.Contains(page.Body, "more bytes are not shown here") {
+		t.Errorf("a page of %d bytes for an input of %d", len(page.Body), len(value))
+	}
+}
+
 func TestHostileErrors(t *testing.T) {
 	w := newWorld(t)
 	w.create("s", minutely, func(r *client.CreateRequest) { r.Workflow = "w" })

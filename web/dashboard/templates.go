@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"embed"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"html/template"
@@ -59,7 +60,7 @@ func (d *dashboard) funcs() template.FuncMap {
 		"num":      num,     // 12,345
 		"pct":      percent, // 98.5%
 		"mark":     markOf,  // class and icon of a status or a fate
-		"json":     indented,
+		"cut":      func(raw json.RawMessage) shown { return show(raw, maxShown) },
 		"plural":   plural,
 		"host":     hostOf,
 		"short":    shortID,
