@@ -106,6 +106,7 @@ func TestScripts(t *testing.T) {
 			for _, name := range []string{"PYWORKFLOW_REDIS_URL", "PYWORKFLOW_NAMESPACE", "PYWORKFLOW_MODULE", "PYWORKFLOW_OUTPUT"} {
 				env.Setenv(name, "")
 			}
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // each command would end with a second of sleep
 			env.Setenv("REDIS", server.URL())
 			env.Setenv("NS", redistest.Namespace(t))
 			env.Setenv("REPO", filepath.ToSlash(repo))

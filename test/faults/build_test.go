@@ -49,7 +49,7 @@ func build(tb testing.TB, v variant) string {
 		return bin
 	}
 	bin := filepath.Join(folder(tb), fmt.Sprintf("program%d", len(builds.bin)))
-	args := []string{"build", "-tags", "failpoints", "-o", bin}
+	args := []string{"build", "-trimpath", "-tags", "failpoints", "-o", bin} // compiled as for the other tests, so that they share it
 	env := append(os.Environ(), "CGO_ENABLED=0")
 	if v.race {
 		args, env = append(args, "-race"), append(os.Environ(), "CGO_ENABLED=1")

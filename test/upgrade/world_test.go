@@ -46,7 +46,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, client: server.Client(t), url: server.URL(), namespace: redistest.Namespace(t), dir: t.TempDir(), bin: map[string]string{}}
 	for release, tag := range tags {
 		w.bin[release] = filepath.Join(w.dir, "program-"+strconv.Itoa(len(w.bin)))
-		cmd := exec.CommandContext(t.Context(), "go", "build", "-tags", tag, "-o", w.bin[release], "./program")
+		cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-tags", tag, "-o", w.bin[release], "./program")
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("build %s: %v\n%s", release, err, out)
