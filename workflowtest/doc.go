@@ -29,6 +29,11 @@
 // A process that crashes writes nothing any more, begins no step, and the contexts of its runs are cancelled; code between steps cannot be stopped as a kill would. Another
 // process starts in its place at once. As in production it takes over what the dead one held when its lease has run out, 13 s later, and recorded steps are not executed again.
 //
+// # The race detector
+//
+// It works, but long simulations now and then crash the detector's own runtime (Go 1.26: "ThreadSanitizer: CHECK failed: tsan_rtl.cpp:346"), which says nothing about
+// the code: simulate weeks without -race.
+//
 // The methods of a World are for the goroutine of the test. They fail the test rather than return errors; Client has every act and view with errors. When a
 // test fails, what became of every tick and run is logged.
 package workflowtest
