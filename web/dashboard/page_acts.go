@@ -51,17 +51,12 @@ func (d *dashboard) deleteNoted(ctx context.Context, id string, note *string) (c
 	if err != nil {
 		return client.Schedule{}, err
 	}
-	if note != nil && *note != string(s.Note) && !inCode(s.Schedule) && s.Status != schedules.StatusDeleted { // another is not deleted below
+	if note != nil && *note != string(s.Note) && !s.DeclaredInCode() && s.Status != schedules.StatusDeleted { // another is not deleted below
 		if _, err := d.Client.UpdateSchedule(ctx, id, schedules.Patch{Note: note}); err != nil {
 			return client.Schedule{}, err
 		}
 	}
 	return d.Client.Delete(ctx, id)
-}
-
-// inCode reports whether the schedule is declared in code, which would bring it back.
-func inCode(s client.Schedule) bool {
-	return s.Origin != "" && !strings.HasPrefix(string(s.Origin), "file:")
 }
 
 // actForm shows the page that asks whether, and why.

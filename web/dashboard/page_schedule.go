@@ -76,7 +76,7 @@ func (d *dashboard) schedule(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	p := schedulePage{ScheduleDetail: s, When: describe(s.Spec), Expression: expression(s.Spec), Zone: zoneOf(s.Spec).String(), Deleted: s.Status == schedules.StatusDeleted,
-		InCode: inCode(s.Schedule), ReadOnly: d.ReadOnly}
+		InCode: s.DeclaredInCode(), ReadOnly: d.ReadOnly}
 	pictured := picturedTicks
 	if n, err := strconv.Atoi(r.URL.Query().Get("ticks")); err == nil && (n == 20 || n == 200) {
 		pictured = n
