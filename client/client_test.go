@@ -397,6 +397,46 @@ func TestRunsAreStartedOnce(t *testing.T) {
 	})
 }
 
+// A run whose lease has run out ends by a cancel unless its worker renews the lease meanwhile: the store's clock may just have stepped.
+func TestCancelOfARunWhoseLeaseIsOut(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		ctx := t.Context()
+		claim := func() string {
+			id, err := w.StartRun(ctx, "minute_task", nil, pyworkflow.StartOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.store.Claim(ctx, id, 1, store.Claim{Worker: "host-2:1", Token: "t"}); err != nil {
+				t.Fatal(err)
+			}
+			return id
+		}
+		dead, slow := claim(), claim()
+		w.now = w.now.Add(time.Hour)
+		if r, err := w.CancelRun(ctx, dead, "enough"); err != nil || r.Status != schedules.RunCancelled {
+			t.Errorf("nobody renews the lease: %v, %v", r.Status, err)
+		}
+		renewed := make(chan error, 1)
+		go func() {
+			for {
+				r, err := w.store.GetRun(ctx, slow)
+				if err == nil && r.CancelAt.IsZero() { // the request comes first, then the watch
+					continue
+				}
+				if err == nil {
+					_, err = w.store.Heartbeat(ctx, []store.Heartbeat{{RunID: slow, Dispatch: 1}})
+				}
+				renewed <- err
+				return
+			}
+		}()
+		r, err := w.CancelRun(ctx, slow, "enough")
+		if err := errors.Join(err, <-renewed); err != nil || r.Status != schedules.RunRunning {
+			t.Errorf("the lease is renewed: %v, %v", r.Status, err)
+		}
+	})
+}
+
 func TestWaitTriggered(t *testing.T) {
 	worlds(t, func(t *testing.T, w *world) {
 		ctx := t.Context()

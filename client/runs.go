@@ -296,8 +296,8 @@ func (c *Client) FollowEvents(ctx context.Context, id string, f func(Event)) err
 	})
 }
 
-// CancelRun asks a run to cancel. One that no worker holds ends at once; another has until its cancel grace (that of its schedule, else 30 s) is over. What has
-// ended stays as it is.
+// CancelRun asks a run to cancel. One that no worker holds ends at once; another has until its cancel grace (that of its schedule, else 30 s) is over. Where the
+// worker's lease has run out, CancelRun watches it for schedules.LeaseDoubt and ends the run if it is not renewed. What has ended stays as it is.
 func (c *Client) CancelRun(ctx context.Context, id, reason string) (Run, error) {
 	if err := c.limits.CheckNote("reason", reason); err != nil {
 		return Run{}, err
@@ -318,10 +318,33 @@ func (c *Client) CancelRun(ctx context.Context, id, reason string) (Run, error) 
 		change, ok := schedules.RequestCancel(r, reason, grace, now)
 		return change, ok, nil
 	})
+	if err == nil && r.LeaseOut(c.store.Estimate()) {
+		r, err = c.endLost(ctx, r)
+	}
 	if err != nil {
 		return Run{}, c.missing("run", id, err)
 	}
 	return c.withSteps(ctx, r)
+}
+
+// endLost ends a run that was asked to cancel if its lease, which has run out, is not renewed for LeaseDoubt of this process's own clock. A keeper may come before.
+func (c *Client) endLost(ctx context.Context, r schedules.Run) (schedules.Run, error) {
+	out, since := r.Lease, time.Now()
+	err := c.await(ctx, func() (done bool, err error) {
+		if r, err = c.run(ctx, r.ID); err != nil {
+			return false, err
+		}
+		return r.Status != schedules.RunRunning || !r.Lease.Equal(out) || time.Since(since) >= schedules.LeaseDoubt, nil
+	})
+	if err != nil {
+		return r, err
+	}
+	return c.engine.ChangeRun(ctx, r.ID, &r, func(r schedules.Run, now time.Time) (schedules.RunChange, bool, error) {
+		if r.Status != schedules.RunRunning || !r.Lease.Equal(out) {
+			return schedules.RunChange{}, false, nil
+		}
+		return schedules.LoseRun(r, now), true, nil
+	})
 }
 
 // Workflows lists the workflows of this program and those that are announced, by name.

@@ -141,8 +141,9 @@ func ReturnRun(r Run, worker string, elsewhere bool, now time.Time) RunChange {
 	return c
 }
 
-// RequestCancel decides what a cancel request makes of a run: a run no worker holds ends at once, a held one gets a deadline. It is false
-// when there is nothing to change: the run has ended, or was asked before (the first request's deadline stands).
+// RequestCancel decides what a cancel request makes of a run: a run no worker holds ends at once, a held one gets a deadline. Whether its lease has run out
+// is not to be told from one look, since the store's clock may have stepped: that is LoseRun's to end. It is false when there is nothing to change: the run has
+// ended, or was asked before (the first request's deadline stands).
 func RequestCancel(r Run, reason string, grace Duration, now time.Time) (RunChange, bool) {
 	if r.Status.Ended() || !r.CancelAt.IsZero() {
 		return RunChange{}, false
@@ -154,7 +155,7 @@ func RequestCancel(r Run, reason string, grace Duration, now time.Time) (RunChan
 		grace = DefaultCancelGrace
 	}
 	r.CancelAt, r.CancelReason, r.CancelDeadline = now, reason, now.Add(time.Duration(grace))
-	if r.Status != RunRunning || now.After(r.Lease.Add(LeaseDoubt)) {
+	if r.Status != RunRunning {
 		return cancelRun(r, now), true
 	}
 	r.Due = r.CancelDeadline
@@ -171,6 +172,11 @@ func RunDue(r Run, gone bool, now time.Time) (RunChange, bool) {
 		return FailDamaged(r, now), true
 	case r.Status.Ended() || r.Due.IsZero() || r.Due.After(now):
 		return RunChange{}, false
+	case !r.CancelAt.IsZero() && r.Status == RunRunning && !now.Before(r.CancelDeadline) && r.LeaseOut(now):
+		// An outage or a step of the store's clock may have used up the grace before the worker could hear of the request: it renews its lease and hears of it, or
+		// the lease is found to be lost.
+		r.Due = now.Add(graceLook)
+		return change(r, now), true
 	case !r.CancelAt.IsZero() && (r.Status != RunRunning || !now.Before(r.CancelDeadline)):
 		return cancelRun(r, now), true
 	case r.Status == RunRunning:
@@ -188,6 +194,13 @@ func RunDue(r Run, gone bool, now time.Time) (RunChange, bool) {
 		return change(r, now), true
 	}
 }
+
+// graceLook is how long a worker whose lease has run out at the end of a cancel grace has until the next look.
+const graceLook = time.Second
+
+// LeaseOut reports whether a running run's lease has run out by the store's clock. It is lost only if it is not renewed LeaseDoubt later, by the clock of who
+// looks: LoseRun.
+func (r *Run) LeaseOut(now time.Time) bool { return r.Status == RunRunning && now.After(r.Lease) }
 
 // NeedsLook reports whether RunDue wants to know if the transport still has the run's message.
 func (r *Run) NeedsLook() bool {

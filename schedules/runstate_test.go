@@ -59,9 +59,12 @@ func script(t *testing.T, opts *RunOptions, words string) (Run, string) {
 			c = ReturnRun(r, "host-2", false, now)
 		case "cancel":
 			c, ok = RequestCancel(r, "", 0, now)
-		case "due", "gone":
+		case "due", "gone", "due-renewed":
 			if r.Due.After(now) {
 				now = r.Due
+			}
+			if word == "due-renewed" { // by heartbeats until now
+				r.Lease = now.Add(Lease)
 			}
 			c, ok = RunDue(r, word == "gone", now)
 		default:
@@ -105,10 +108,11 @@ func TestRunStates(t *testing.T) {
 		{"claim cancel fails", "cancel:running fails:cancelled", 1, 1, 0, 0},
 		{"claim cancel handback", "cancel:running handback:cancelled", 1, 1, 0, 0},
 		{"claim cancel lost", "cancel:running lost:cancelled", 1, 1, 0, 0},
-		{"claim cancel cancel due", "cancel:running cancel:- due:cancelled", 1, 1, 0, 0},
+		{"claim cancel cancel due-renewed", "cancel:running cancel:- due-renewed:cancelled", 1, 1, 0, 0},
+		{"claim cancel due due-renewed", "cancel:running due:running due-renewed:cancelled", 1, 1, 0, 0},
 		{"asked due", "due:cancelled", 1, 1, 0, 0},
 		{"asked return", "return:cancelled", 1, 1, 0, 0},
-		{"claim asked due", "due:cancelled", 1, 1, 0, 0},
+		{"claim asked due-renewed", "due-renewed:cancelled", 1, 1, 0, 0},
 		{"claim fails asked due", "fails:retrying due:cancelled", 2, 2, 0, 0},
 		{"claim handback claim handback claim completes", "handback:pending handback:pending completes:completed", 1, 3, 0, 0},
 		{"claim lost claim fails due claim lost claim handback claim lost", "lost:pending fails:retrying due:pending lost:pending handback:pending lost:failed", 2, 5, 2, 0},
@@ -214,12 +218,24 @@ func TestLooksGetRarer(t *testing.T) {
 	}
 }
 
-func TestCancelOfARunWhoseLeaseIsGone(t *testing.T) {
+func TestCancelOfARunWhoseLeaseIsOut(t *testing.T) {
 	r := claimed(NewRun("run_1", "w", "", nil, nil, midnight), midnight)
-	if c, ok := RequestCancel(r, "why", Duration(time.Minute), midnight.Add(Lease)); !ok || c.Run.Status != RunRunning || !c.Run.Due.Equal(midnight.Add(Lease+time.Minute)) {
-		t.Errorf("held: %+v", c.Run.RunProgress)
+	late := midnight.Add(time.Hour) // the store's clock has stepped, or the worker is gone: one look does not tell
+	c, ok := RequestCancel(r, "why", Duration(time.Minute), late)
+	if !ok || c.Run.Status != RunRunning || !c.Run.Due.Equal(late.Add(time.Minute)) {
+		t.Errorf("asked: %+v", c.Run.RunProgress)
 	}
-	if c, ok := RequestCancel(r, "why", 0, midnight.Add(Lease+LeaseDoubt+time.Second)); !ok || c.Run.Status != RunCancelled || c.Run.Error.Message != "cancelled: why" {
-		t.Errorf("lease gone: %+v", c.Run.RunProgress)
+	over := c.Run.CancelDeadline.Add(time.Hour)
+	waits, ok := RunDue(c.Run, false, over)
+	if !ok || waits.Run.Status != RunRunning || !waits.Run.Due.After(over) {
+		t.Errorf("the grace is over, and the worker may not have heard of the request: %+v", waits.Run.RunProgress)
+	}
+	heard := waits.Run
+	heard.Lease = waits.Run.Due.Add(Lease)
+	if end, ok := RunDue(heard, false, waits.Run.Due); !ok || end.Run.Status != RunCancelled || end.Run.Error.Message != "cancelled: why" {
+		t.Errorf("the grace is over, and the worker has renewed its lease since: %+v", end.Run.RunProgress)
+	}
+	if end := LoseRun(waits.Run, over); end.Run.Status != RunCancelled {
+		t.Errorf("lost: %+v", end.Run.RunProgress)
 	}
 }
