@@ -6,16 +6,18 @@ local key = KEYS[1]
 local P = prefix(key)
 local now = clock(arg())
 local id, dispatch, worker, token, lease = arg(), arg(), arg(), arg(), arg()
-local raw = redis.call('HGET', key, 'mut')
-if not raw then return { 'notfound', now } end
-local mut = progress(raw)
+local all = redis.call('HGETALL', key)
+local at = {}
+for i = 1, #all, 2 do at[all[i]] = i + 1 end
+if not at.mut then return { 'notfound', now } end
+local mut = progress(all[at.mut])
 if not mut then return { 'stale', now } end -- damaged: it can only end
 if mut.v > READS then return { 'format', now, mut.v } end
 if mut.dispatch ~= tonumber(dispatch) then return { 'stale', now } end
-if mut.status == 'running' and mut.token == token then return { 'ok', now, redis.call('HGETALL', key) } end
+if mut.status == 'running' and mut.token == token then return { 'ok', now, all } end
 if mut.status ~= 'pending' or mut.cancel_at then return { 'stale', now } end
 -- The end of the run has to be written into its schedule: who could not do that does not begin.
-local fix = decode(redis.call('HGET', key, 'fix'))
+local fix = decode(all[at.fix])
 if not fix then return { 'stale', now } end
 local head = fix.schedule and redis.call('HGET', P .. 's:' .. fix.schedule .. '@' .. fix.inc, 'head')
 local v = head and schedule(head) or 0
@@ -25,7 +27,12 @@ mut.started_at = mut.started_at or now
 mut.due = nil
 mut.revision = mut.revision + 1
 local till = int(now + tonumber(lease))
-redis.call('HSET', key, 'mut', cjson.encode(mut), 'lease', till)
+local changed = { mut = cjson.encode(mut), lease = till }
+redis.call('HSET', key, 'mut', changed.mut, 'lease', till)
 redis.call('ZADD', P .. 'leases', till, id)
 redis.call('ZREM', P .. 'timers', 'r' .. id)
-return { 'ok', now, redis.call('HGETALL', key) }
+for field, value in pairs(changed) do
+  local i = at[field] or #all + 2
+  all[i - 1], all[i] = field, value
+end
+return { 'ok', now, all }

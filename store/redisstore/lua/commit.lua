@@ -2,6 +2,7 @@
 -- KEYS[1]  s:<id>@<incarnation>, the schedule's row
 -- ARGV     now (ms or ''), token, expected revision ('0': create), time of the change, the earliest now at which that is believed,
 --          id, incarnation, status, workflow, format, rec, hot, tally, next tick due or '', timer due or '',
+--          1 if listeners are to hear of messages in the outbox, 1 if rows of the history may take the place of others,
 --          n cancels:   run id, reason, deadline or ''
 --          n fates:     nominal, key, JSON
 --          how many missed ticks the shard keeps, n missed: member
@@ -14,7 +15,7 @@ local P = prefix(row)
 local now = clock(arg())
 local token, expect, at, earliest = arg(), arg(), arg(), arg()
 local id, inc, status, workflow, format = arg(), arg(), arg(), arg(), arg()
-local rec, hot, tally, tick, timer = arg(), arg(), arg(), arg(), arg()
+local rec, hot, tally, tick, timer, tell, replaces = arg(), arg(), arg(), arg(), arg(), arg(), arg()
 local ref = id .. '@' .. inc
 local cancels = {}
 for i = 1, tonumber(arg()) do cancels[i] = { run = arg(), reason = arg(), deadline = arg() } end
@@ -73,9 +74,12 @@ local ticks, timers = '', ''
 if tick == '' then
   redis.call('ZREM', P .. 'ticks', ref)
 else
-  local before = redis.call('ZSCORE', P .. 'ticks', ref)
-  redis.call('ZADD', P .. 'ticks', tick, ref)
-  if not before or tonumber(tick) < tonumber(before) then ticks = 't' end
+  if redis.call('ZADD', P .. 'ticks', 'GT', 'CH', tick, ref) == 1 then
+    if old_status ~= 'active' then ticks = 't' end -- it was not there
+  elseif tonumber(tick) < tonumber(redis.call('ZSCORE', P .. 'ticks', ref)) then
+    redis.call('ZADD', P .. 'ticks', tick, ref)
+    ticks = 't'
+  end
 end
 timed(P .. 'timers', 's' .. ref, timer)
 if timer ~= '' and tonumber(timer) <= tonumber(at) then timers = 'm' end
@@ -84,8 +88,10 @@ if timer ~= '' and tonumber(timer) <= tonumber(at) then timers = 'm' end
 local fates = row .. ':fates'
 for _ = 1, tonumber(arg()) do
   local nominal, key, json = arg(), arg() .. ' ', arg()
-  for _, m in ipairs(redis.call('ZRANGEBYSCORE', fates, nominal, nominal)) do
-    if string.sub(m, 1, #key) == key then redis.call('ZREM', fates, m) end
+  if replaces == '1' then
+    for _, m in ipairs(redis.call('ZRANGEBYSCORE', fates, nominal, nominal)) do
+      if string.sub(m, 1, #key) == key then redis.call('ZREM', fates, m) end
+    end
   end
   redis.call('ZADD', fates, nominal, key .. json)
   local nonce = string.match(key, '^m%d+%-(key%-%x+) $') -- of an idempotency key
@@ -109,7 +115,7 @@ for _ = 1, tonumber(arg()) do
   local run, created, due, lease, score, member, flow = arg(), arg(), arg(), arg(), arg(), arg(), arg()
   local list = fields()
   local key = P .. 'r:' .. run
-  if redis.call('EXISTS', key) == 0 then
+  if redis.call('ZADD', P .. 'runs', 'NX', created, run) == 1 then
     redis.call('HSET', key, unpack(list))
     redis.call('ZADD', row .. ':active', score, run)
     index(P, run, created, 'runs:s:' .. id, flow)
@@ -117,7 +123,7 @@ for _ = 1, tonumber(arg()) do
     if lease ~= '' then redis.call('ZADD', P .. 'leases', lease, run) end
     if member ~= '' then
       redis.call('ZADD', P .. 'outbox', at, member)
-      timers = 'm'
+      if tell == '1' then timers = 'm' end
     end
   end
 end

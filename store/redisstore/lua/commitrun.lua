@@ -14,7 +14,7 @@ local id, status, dispatch, due, lease, score, member, ref = arg(), arg(), arg()
 local list, events = fields(), {}
 for i = 1, tonumber(arg()) do events[i] = arg() end
 
-local old = redis.call('HMGET', key, 'mut', 'lease')
+local old = redis.call('HMGET', key, 'mut', 'lease', 'result', 'error')
 if not old[1] and (expect ~= '' or redis.call('EXISTS', key) == 0) then return { 'notfound', now } end
 local mut = progress(old[1])
 local damaged = not mut
@@ -24,10 +24,10 @@ if mut.ct == token then return { 'ok', now } end
 if (expect ~= '' and mut.revision ~= tonumber(expect)) or ended[mut.status] then return { 'conflict', now } end
 if now < tonumber(earliest) then return { 'clock', now } end
 
-local row, head, v, rev, rest
+local row, head, v, rev, rest, counts
 if ended[status] and ref ~= '' then
   row = P .. 's:' .. ref
-  head = redis.call('HGET', row, 'head')
+  head, counts = unpack(redis.call('HMGET', row, 'head', 'tally'))
   if head then
     v, rev, rest = string.match(head, '^(%d+) (%d+) (.*)$')
     if not v then
@@ -40,13 +40,14 @@ end
 if lease ~= '' and old[2] and mut.status == 'running' and mut.dispatch == tonumber(dispatch) and tonumber(old[2]) > tonumber(lease) then
   lease = old[2]
 end
+if lease ~= '' then list[#list + 1], list[#list + 2] = 'lease', lease end
 redis.call('HSET', key, unpack(list))
-if lease ~= '' then redis.call('HSET', key, 'lease', lease) else redis.call('HDEL', key, 'lease') end
-local has = {}
+local has, gone = {}, {}
 for i = 1, #list, 2 do has[list[i]] = true end
-for _, f in ipairs({ 'result', 'error' }) do
-  if not has[f] then redis.call('HDEL', key, f) end
+for i, f in ipairs({ 'lease', 'result', 'error' }) do
+  if old[i + 1] and not has[f] then gone[#gone + 1] = f end
 end
+if #gone > 0 then redis.call('HDEL', key, unpack(gone)) end
 timed(P .. 'leases', id, status == 'running' and lease or '')
 timed(P .. 'timers', 'r' .. id, due)
 local waken = ''
@@ -55,13 +56,13 @@ if member ~= '' then
   redis.call('ZADD', P .. 'outbox', at, member)
   waken = 'm'
 end
-log(key .. ':events', events, token)
+log(key .. ':events', events, token, 1)
 
 if ended[status] then
-  local created = redis.call('ZSCORE', P .. 'runs:active', id)
-  redis.call('ZREM', P .. 'runs:active', id)
-  if damaged and not created then head = nil end -- it was counted before
-  if created and status ~= 'completed' then redis.call('ZADD', P .. 'runs:' .. status, created, id) end
+  local created = status ~= 'completed' and redis.call('ZSCORE', P .. 'runs:active', id)
+  local counted = redis.call('ZREM', P .. 'runs:active', id) == 0
+  if damaged and counted then head = nil end -- before
+  if created then redis.call('ZADD', P .. 'runs:' .. status, created, id) end
 elseif ref ~= '' and score ~= '' then
   redis.call('ZADD', P .. 's:' .. ref .. ':active', 'XX', score, id)
 end
@@ -73,7 +74,7 @@ if head then
     local sum = (t[field] or 0) + tonumber(n)
     if sum == 0 then t[field] = nil else t[field] = sum end
   end
-  local tally = decode(redis.call('HGET', row, 'tally'))
+  local tally = decode(counts)
   if not tally then -- damaged: nothing can be counted
     wake(P, waken)
     return { 'ok', now }
@@ -90,9 +91,9 @@ if head then
     redis.call('ZADD', P .. 'timers', when, 's' .. ref)
     waken = 'm'
   end
-  local counts = backfill ~= '' and redis.call('HGET', P .. 'b:' .. backfill, 'tally')
-  if counts then
-    local t = decode(counts)
+  local its = backfill ~= '' and redis.call('HGET', P .. 'b:' .. backfill, 'tally')
+  if its then
+    local t = decode(its)
     if t then
       add(t, 'active', -1)
       add(t, 'successful', successful)

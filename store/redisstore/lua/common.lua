@@ -59,10 +59,10 @@ local function timed(key, member, ms)
 end
 
 -- log appends events to a run's stream under ids 0-1, 0-2, …, and keeps the newest 1,000. The last entry of a call carries its token, so that the
--- same call made twice is seen.
-local function log(key, events, token)
+-- same call made twice is seen among the newest entries, as many as are looked at.
+local function log(key, events, token, look)
   if #events == 0 then return end
-  local newest = redis.call('XREVRANGE', key, '+', '-', 'COUNT', 32)
+  local newest = redis.call('XREVRANGE', key, '+', '-', 'COUNT', look)
   local n = 0
   for i, entry in ipairs(newest) do
     if i == 1 then n = tonumber(string.match(entry[1], '%-(%d+)$')) end
@@ -78,9 +78,8 @@ local function log(key, events, token)
   end
 end
 
--- index adds a new run to the lists of its shard.
+-- index adds a new run to the lists of its shard other than that of all runs.
 local function index(P, id, created, list, workflow)
-  redis.call('ZADD', P .. 'runs', created, id)
   redis.call('ZADD', P .. list, created, id)
   redis.call('ZADD', P .. 'runs:w:' .. workflow, created, id)
   redis.call('ZADD', P .. 'runs:active', created, id)

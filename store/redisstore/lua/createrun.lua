@@ -13,6 +13,7 @@ if raw then
   return { 'exists', now, redis.call('HGETALL', key) }
 end
 redis.call('HSET', key, unpack(list))
+redis.call('ZADD', P .. 'runs', created, id)
 index(P, id, created, 'runs:free', workflow)
 if due ~= '' then redis.call('ZADD', P .. 'timers', due, 'r' .. id) end
 if lease ~= '' then redis.call('ZADD', P .. 'leases', lease, id) end

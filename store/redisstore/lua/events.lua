@@ -8,5 +8,5 @@ local token = arg()
 local events = {}
 for i = 1, tonumber(arg()) do events[i] = arg() end
 if redis.call('EXISTS', key) == 0 then return { 'notfound', now } end
-log(key .. ':events', events, token)
+log(key .. ':events', events, token, 32)
 return { 'ok', now }
