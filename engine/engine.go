@@ -172,7 +172,7 @@ func (e *Engine) commit(ctx context.Context, changes []schedules.Change) []error
 			continue
 		}
 		for _, r := range c.Start {
-			msgs = append(msgs, store.Message{RunID: r.ID, Dispatch: r.Dispatch, Queue: r.Queue})
+			msgs = append(msgs, store.Message{RunID: r.ID, Dispatch: r.Dispatch, Queue: r.Queue, Workflow: r.Workflow})
 		}
 		for _, o := range e.cfg.Observers {
 			o.Decided(c)
@@ -280,7 +280,7 @@ func (e *Engine) CreateRun(ctx context.Context, run schedules.Run) (schedules.Ru
 	if created {
 		written := time.Now()
 		e.created(ctx, []schedules.Run{got})
-		e.send(ctx, written, store.Message{RunID: got.ID, Dispatch: got.Dispatch, Queue: got.Queue})
+		e.send(ctx, written, store.Message{RunID: got.ID, Dispatch: got.Dispatch, Queue: got.Queue, Workflow: got.Workflow})
 	}
 	return got, created, nil
 }
@@ -314,7 +314,7 @@ func (e *Engine) ChangeRun(ctx context.Context, id string, known *schedules.Run,
 			}
 			if c.Send {
 				failpoint.Reach(failpoint.Committed)
-				e.send(ctx, written, store.Message{RunID: id, Dispatch: c.Run.Dispatch, Queue: c.Run.Queue})
+				e.send(ctx, written, store.Message{RunID: id, Dispatch: c.Run.Dispatch, Queue: c.Run.Queue, Workflow: c.Run.Workflow})
 			}
 			return c.Run, nil
 		case errors.Is(err, store.ErrClock):

@@ -256,6 +256,8 @@ type Message struct {
 	RunID    string `json:"run_id"`
 	Dispatch int    `json:"dispatch"`
 	Queue    string `json:"queue"`
+	// Workflow is the run's, where the sender knows it: a hint that spares the worker a look. Its record is authoritative. Outboxes do not keep it.
+	Workflow string `json:"workflow,omitempty"`
 }
 
 // MessageState is what a transport knows of a message.

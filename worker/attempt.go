@@ -69,6 +69,13 @@ func (w *Worker) claim(m store.Message) (schedules.Run, bool, error) {
 func (w *Worker) tryClaim(m store.Message, token string) (schedules.Run, bool, error) {
 	ctx, cancel := context.WithTimeout(w.base, callTimeout)
 	defer cancel()
+	claim := store.Claim{Worker: w.cfg.ID, Token: token}
+	if _, known := w.cfg.App.Workflow(m.Workflow); known { // as its sender says: the record is looked at only if it can't be claimed as it is
+		run, err := w.cfg.Store.Claim(ctx, m.RunID, m.Dispatch, claim)
+		if err == nil && run.Damage == "" || err != nil && !errors.Is(err, store.ErrStale) {
+			return run, err == nil, err
+		}
+	}
 	run, err := w.cfg.Store.GetRun(ctx, m.RunID)
 	if err != nil {
 		return run, false, err
@@ -83,7 +90,7 @@ func (w *Worker) tryClaim(m store.Message, token string) (schedules.Run, bool, e
 	if _, known := w.cfg.App.Workflow(run.Workflow); !known {
 		return run, false, w.giveBack(ctx, run)
 	}
-	run, err = w.cfg.Store.Claim(ctx, m.RunID, m.Dispatch, store.Claim{Worker: w.cfg.ID, Token: token})
+	run, err = w.cfg.Store.Claim(ctx, m.RunID, m.Dispatch, claim)
 	return run, err == nil, err
 }
 
@@ -318,7 +325,9 @@ func (w *Worker) abandon(h *held, cause error, done <-chan schedules.Outcome) {
 // finish records how the attempt ended, however long the store is away: until it is recorded, the run is somebody else's, or a shutdown cannot wait. It
 // returns the run as it is then, and whether the outcome was recorded.
 func (w *Worker) finish(h *held, o schedules.Outcome) (schedules.Run, bool) {
-	w.flush(w.base, h)
+	h.flushing.Lock()
+	events := h.take() // go with the outcome
+	h.flushing.Unlock()
 	known := &h.run
 	jitter := rand.Float64()
 	recorded := false
@@ -329,9 +338,15 @@ func (w *Worker) finish(h *held, o schedules.Outcome) (schedules.Run, bool) {
 			if !recorded {
 				return schedules.RunChange{}, false, nil
 			}
-			return schedules.EndAttempt(r, o, h.options, now, jitter), true, nil
+			c := schedules.EndAttempt(r, o, h.options, now, jitter)
+			c.Events = append(slices.Clone(events), c.Events...)
+			return c, true, nil
 		})
 		cancel()
+		if err != nil || !recorded {
+			h.putBack(events)
+			events = nil
+		}
 		switch {
 		case err == nil:
 			if !recorded && try == 0 {

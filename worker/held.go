@@ -201,30 +201,41 @@ func (h *held) emit(e schedules.Event) {
 	h.events = append(h.events, e)
 }
 
+// take takes the events that wait, oldest first; flushing is held. A line stands in for those that were dropped.
+func (h *held) take() []schedules.Event {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	events := h.events
+	if h.dropped > 0 && len(events) > 0 {
+		events[0] = schedules.Event{At: events[0].At, Kind: "log", Level: "warn", Message: fmt.Sprintf("%d earlier lines were dropped: more than the store took", h.dropped+1)}
+	}
+	h.events, h.dropped = nil, 0
+	return events
+}
+
+// putBack makes events that the store did not take wait again; the oldest make room.
+func (h *held) putBack(events []schedules.Event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.events = append(events, h.events...)
+	if over := len(h.events) - maxEvents; over > 0 {
+		h.events, h.dropped = slices.Delete(h.events, 0, over), h.dropped+over
+	}
+}
+
 // flush hands waiting events to the store. Those it does not take wait on.
 func (w *Worker) flush(ctx context.Context, h *held) {
 	h.flushing.Lock()
 	defer h.flushing.Unlock()
-	h.mu.Lock()
-	events, dropped := h.events, h.dropped
-	h.events, h.dropped = nil, 0
-	h.mu.Unlock()
+	events := h.take()
 	if len(events) == 0 {
 		return
-	}
-	if dropped > 0 {
-		events[0] = schedules.Event{At: events[0].At, Kind: "log", Level: "warn", Message: fmt.Sprintf("%d earlier lines were dropped: more than the store took", dropped+1)}
 	}
 	ctx, cancel := context.WithTimeout(ctx, heartbeatTimeout)
 	defer cancel()
 	if err := w.cfg.Store.AppendEvents(ctx, h.run.ID, events...); err != nil && !errors.Is(err, store.ErrNotFound) {
 		h.log.Debug("events wait for the store", "error", err)
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.events, h.dropped = append(events, h.events...), dropped
-		if over := len(h.events) - maxEvents; over > 0 {
-			h.events, h.dropped = slices.Delete(h.events, 0, over), h.dropped+over
-		}
+		h.putBack(events)
 	}
 }
 

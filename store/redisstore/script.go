@@ -134,9 +134,9 @@ func (s *Store) doBatch(ctx context.Context, calls []call, replies []reply) {
 	}
 }
 
-// one runs a single script.
+// one runs a single script, perhaps together with others that are called meanwhile.
 func (s *Store) one(ctx context.Context, sc *script, key string, args ...any) reply {
-	return s.do(ctx, call{sc, []string{key}, args})[0]
+	return s.group.do(ctx, call{sc, []string{key}, args})
 }
 
 // codes are what scripts return first.

@@ -41,6 +41,7 @@ type Store struct {
 	keys     keys
 	time     func() time.Time // nil: the server's
 	clock    clock
+	group    group
 	log      *slog.Logger
 	closed   atomic.Bool
 	close    func() error
@@ -85,6 +86,7 @@ func New(client redis.UniversalClient, cfg Config) (*Store, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{client: client, keys: newKeys(cfg.Namespace), time: cfg.Clock, log: cfg.Logger, describe: describeClient(client)}
+	s.group.run = s.doBatch
 	s.close = sync.OnceValue(func() error {
 		s.closed.Store(true)
 		if !s.owned {

@@ -37,7 +37,7 @@ func readMessage(id, kind string, data []byte) (m store.Message, problem string,
 	case ok && bad != nil:
 		return named, bad.Error(), nil
 	case ok:
-		named.Queue = said.Queue
+		named.Queue, named.Workflow = said.Queue, said.Workflow
 		return named, "", nil
 	case bad != nil:
 		return store.Message{}, "", fmt.Errorf("task %q names no run, and its payload cannot be read: %w", clip(id), bad)
