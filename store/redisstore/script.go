@@ -136,7 +136,29 @@ func (s *Store) doBatch(ctx context.Context, calls []call, replies []reply) {
 
 // one runs a single script, perhaps together with others that are called meanwhile.
 func (s *Store) one(ctx context.Context, sc *script, key string, args ...any) reply {
-	return s.group.do(ctx, call{sc, []string{key}, args})
+	a := &ask{call: call{sc, []string{key}, args}}
+	if err := s.group.Do(ctx, a); err != nil {
+		return reply{err: err}
+	}
+	return a.reply
+}
+
+// ask is a call and its reply.
+type ask struct {
+	call  call
+	reply reply
+}
+
+func (s *Store) send(ctx context.Context, asks []*ask) {
+	calls := make([]call, len(asks))
+	for i, a := range asks {
+		calls[i] = a.call
+	}
+	replies := make([]reply, len(asks))
+	s.doBatch(ctx, calls, replies)
+	for i, a := range asks {
+		a.reply = replies[i]
+	}
 }
 
 // codes are what scripts return first.

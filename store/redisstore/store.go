@@ -13,6 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/pyworkflow-go/pyworkflow/internal/roundtrip"
 	"github.com/pyworkflow-go/pyworkflow/store"
 )
 
@@ -41,7 +42,7 @@ type Store struct {
 	keys     keys
 	time     func() time.Time // nil: the server's
 	clock    clock
-	group    group
+	group    *roundtrip.Group[*ask]
 	log      *slog.Logger
 	closed   atomic.Bool
 	close    func() error
@@ -86,7 +87,7 @@ func New(client redis.UniversalClient, cfg Config) (*Store, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{client: client, keys: newKeys(cfg.Namespace), time: cfg.Clock, log: cfg.Logger, describe: describeClient(client)}
-	s.group.run = s.doBatch
+	s.group = roundtrip.New(s.send)
 	s.close = sync.OnceValue(func() error {
 		s.closed.Store(true)
 		if !s.owned {

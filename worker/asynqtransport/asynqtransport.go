@@ -32,10 +32,10 @@ const (
 	// A message of a crashed worker comes back through asynq's retries and is dropped when it is outdated; without any it would be archived.
 	asynqRetries = 25
 
-	defaultCheckInterval = 20 * time.Millisecond
+	defaultCheckInterval = 200 * time.Millisecond
 	forwardEvery         = time.Second     // messages that a stopping worker did not take
 	tooNewDelay          = 5 * time.Second // until a message whose run this worker cannot read is offered again: a newer worker may get it then
-	inFlight             = 16              // calls of one Dispatch or Look at a time
+	inFlight             = 256             // calls of one Dispatch or Look at a time, most of which share round trips
 	// asynq would put messages back whose handlers it no longer waits for, while these still execute. The worker ends them when it has drained.
 	shutdownTimeout = 24 * time.Hour
 )
@@ -44,7 +44,7 @@ const (
 type Config struct {
 	Client    redis.UniversalClient
 	Namespace string // keeps deployments apart; empty: default
-	// CheckInterval is how often an idle worker looks for messages, on average; zero: 20 ms, which costs Redis some fifty small calls a second and worker.
+	// CheckInterval is how often an idle worker looks for messages that no sender told it of; zero: 200 ms. Senders tell of every message, but that may be lost.
 	CheckInterval time.Duration
 	// LeaseGrace is how long asynq's lease of a task must have run out before Tidy may remove what is left of it. Zero: 30 s, as long as asynq itself waits. Not so
 	// short that workers' clocks could differ by it, or a moment's outage last as long.
@@ -59,6 +59,7 @@ type Config struct {
 // Transport is a worker.Transport over asynq.
 type Transport struct {
 	cfg       Config
+	link      *link
 	client    *asynq.Client
 	inspector *asynq.Inspector
 
@@ -89,7 +90,8 @@ func New(cfg Config) (*Transport, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Transport{cfg: cfg, client: asynq.NewClientFromRedisClient(cfg.Client), inspector: asynq.NewInspectorFromRedisClient(cfg.Client),
+	l := newLink(cfg.Client, "pyworkflow:{"+cfg.Namespace+"}:sent")
+	return &Transport{cfg: cfg, link: l, client: asynq.NewClientFromRedisClient(l), inspector: asynq.NewInspectorFromRedisClient(cfg.Client),
 		cursors: make(map[string]uint64)}, nil
 }
 
@@ -234,10 +236,11 @@ func (t *Transport) Serve(ctx context.Context, queues map[string]int, concurrenc
 		weights[t.queue(q)] = weight
 	}
 	settle := &settler{transport: t}
-	server := asynq.NewServerFromRedisClient(t.cfg.Client, asynq.Config{
+	pull := &puller{link: t.link, ctx: ctx, queues: len(queues), concurrency: concurrency, every: t.cfg.CheckInterval, woken: make(chan struct{}, 1)}
+	server := asynq.NewServerFromRedisClient(pull, asynq.Config{
 		Concurrency:              concurrency,
 		Queues:                   weights,
-		TaskCheckInterval:        t.cfg.CheckInterval,
+		TaskCheckInterval:        asynqPause,
 		DelayedTaskCheckInterval: forwardEvery,
 		ShutdownTimeout:          shutdownTimeout,
 		RetryDelayFunc: func(_ int, err error, _ *asynq.Task) time.Duration {
@@ -253,15 +256,21 @@ func (t *Transport) Serve(ctx context.Context, queues map[string]int, concurrenc
 	err := server.Start(asynq.HandlerFunc(func(theirs context.Context, task *asynq.Task) error { // of their context we need the names only
 		id, _ := asynq.GetTaskID(theirs)
 		queue, _ := asynq.GetQueueName(theirs)
+		pull.began()
+		defer pull.ended()
 		defer settle.add(queue, id)
 		return t.receive(ctx, id, task, handle)
 	}))
 	if err != nil {
 		return fmt.Errorf("start asynq server: %w", err)
 	}
+	var told sync.WaitGroup
+	told.Go(func() { pull.listen(ctx) })
 	settle.run(ctx)
 	server.Shutdown() // takes no more, and waits for the handlers
+	pull.putBack()
 	settle.last()
+	told.Wait()
 	return nil
 }
 

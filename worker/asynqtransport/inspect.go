@@ -91,6 +91,8 @@ func (t *Transport) needs() []redisrights.Need {
 		redisrights.Need{Args: []any{"HSET", "asynq:workers:{inspect}", "field", "1"}, Key: "~asynq:workers*"},
 		redisrights.Need{Args: []any{"ZADD", "asynq:workers", 0, "inspect"}, Key: "~asynq:workers*"},
 		redisrights.Need{Args: []any{"SUBSCRIBE", "asynq:cancel"}, Channel: "&asynq:cancel"},
+		redisrights.Need{Args: []any{"PUBLISH", t.link.channel, ""}, Channel: "&" + t.link.channel},
+		redisrights.Need{Args: []any{"SUBSCRIBE", t.link.channel}, Channel: "&" + t.link.channel},
 		redisrights.Need{Args: []any{"PING"}},
 		redisrights.Need{Args: []any{"SCAN", 0, "COUNT", 1}},
 	)

@@ -2,6 +2,7 @@ package asynqtransport
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -70,8 +71,31 @@ func (s *settler) check(ctx context.Context, before time.Time) {
 	s.done = append([]settled(nil), s.done[n:]...)
 	s.mu.Unlock()
 	for queue, ids := range byQueue {
-		if _, err := s.transport.forget(ctx, queue, ids); err != nil {
+		left, err := s.transport.recorded(ctx, queue, ids)
+		if err == nil {
+			_, err = s.transport.forget(ctx, queue, left)
+		}
+		if err != nil {
 			s.transport.cfg.Log.Debug("not checked whether asynq has forgotten what is done", "queue", queue, "count", len(ids), "error", err)
 		}
 	}
+}
+
+// recorded gives the pages of tasks among which some have a record: usually none, and one question to the server finds that out.
+func (t *Transport) recorded(ctx context.Context, queue string, ids []string) (left []string, err error) {
+	prefix := keysOf(queue).tasks()
+	for page := range slices.Chunk(ids, tidyPage) {
+		names := make([]string, len(page))
+		for i, id := range page {
+			names[i] = prefix + id
+		}
+		n, err := t.cfg.Client.Exists(ctx, names...).Result()
+		if err != nil {
+			return left, err
+		}
+		if n > 0 {
+			left = append(left, page...)
+		}
+	}
+	return left, nil
 }
