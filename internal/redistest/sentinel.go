@@ -39,7 +39,7 @@ func StartSentinel(tb testing.TB, opts ...Option) *Sentinel {
 		s.servers[i] = Start(tb, opts...)
 	}
 	s.follow(s.servers[1], s.servers[0])
-	monitor := fmt.Sprintf("sentinel monitor %[1]s 127.0.0.1 %[2]d 1\nsentinel down-after-milliseconds %[1]s 1000\nsentinel failover-timeout %[1]s 5000\n",
+	monitor := fmt.Sprintf("sentinel monitor %[1]s 127.0.0.1 %[2]d 1\nsentinel down-after-milliseconds %[1]s 2000\nsentinel failover-timeout %[1]s 5000\n",
 		sentinelMaster, s.servers[0].port)
 	s.sentinel = Start(tb, Args("--sentinel"), rewritable(monitor))
 	s.awaitKnown()
@@ -67,6 +67,9 @@ func (s *Sentinel) Primary() *Server {
 	s.tb.Helper()
 	return s.servers[s.primary()]
 }
+
+// PrimaryAddr asks the sentinel for the primary's host:port.
+func (s *Sentinel) PrimaryAddr(ctx context.Context) (string, error) { return s.ask(ctx) }
 
 // Replica returns the other one, which may be down.
 func (s *Sentinel) Replica() *Server {

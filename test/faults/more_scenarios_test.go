@@ -171,7 +171,10 @@ var failover = scenario{name: "failover", kind: 3, lasts: 40 * time.Second, full
 		w.sentinel = redistest.StartSentinel(w.tb)
 		w.url = w.sentinel.URL()
 	},
-	breaks: func(_ context.Context, w *world) {
+	breaks: func(ctx context.Context, w *world) {
+		watched, stop := context.WithCancel(ctx)
+		w.tb.Cleanup(stop)
+		go w.watchPrimary(watched)
 		w.faulting.Go(func() {
 			pause(w.mending, 8*time.Second)
 			from, what, change := w.now(), "primary killed", w.sentinel.Failover
@@ -182,14 +185,36 @@ var failover = scenario{name: "failover", kind: 3, lasts: 40 * time.Second, full
 			end := w.fault(check.FaultFailover, 0, what)
 			change()
 			end()
-			w.mu.Lock()
-			// A demoted primary takes writes, and loses them, until it has heard of it.
-			w.scene.LossFrom, w.scene.LossTo = from.Add(-3*time.Second), time.Now().Add(2*time.Second).UTC()
-			w.mu.Unlock()
+			w.lost(from.Add(-3*time.Second), w.now().Add(2*time.Second)) // a demoted primary takes writes, and loses them, until it has heard of it
 			pause(w.mending, 5*time.Second)
 			w.sentinel.Rejoin()
 		})
 	},
+}
+
+// lost notes that Redis may have lost what was written in that time.
+func (w *world) lost(from, to time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.scene.Losses = append(w.scene.Losses, check.Loss{From: from, To: to})
+}
+
+// watchPrimary notes every change of the primary until ctx ends: on a busy machine the sentinel may find one of its own to make.
+func (w *world) watchPrimary(ctx context.Context) {
+	var seen string
+	for ctx.Err() == nil {
+		addr, err := w.sentinel.PrimaryAddr(ctx)
+		if err == nil && seen != "" && addr != seen {
+			w.lost(w.now().Add(-5*time.Second), w.now().Add(5*time.Second))
+		}
+		if err == nil {
+			seen = addr
+		}
+		pause(w.over, 100*time.Millisecond)
+		if isClosed(w.over) {
+			return
+		}
+	}
 }
 
 // nodeLost kills a node of a cluster and brings it back with its data.

@@ -42,15 +42,20 @@ func (w *world) mend() {
 	}
 }
 
-// rest waits until every schedule has ended and nothing is active, waiting or under way, then stops the processes.
+// rest waits until every schedule has ended and nothing is active, waiting or under way, then stops the processes. A long backfill may take its time as long as its
+// runs go on.
 func (w *world) rest(ctx context.Context) {
 	w.resumeAll(ctx)
 	began := time.Now()
 	var busy []string
+	var started int64
 	for {
 		if now := w.now(); now.After(w.ends) {
 			if busy = w.busy(ctx); len(busy) == 0 {
 				break
+			}
+			if n := w.backfilled(ctx); n > started {
+				began, started = time.Now(), n
 			}
 		} else {
 			began = time.Now()
@@ -90,6 +95,17 @@ func (w *world) resumeAll(ctx context.Context) {
 			w.find("stuck", "resume %s: %v", s.ScheduleID, err)
 		}
 	}
+}
+
+// backfilled counts the runs that backfills have started.
+func (w *world) backfilled(ctx context.Context) (n int64) {
+	for b, err := range w.client.Backfills(ctx, "") {
+		if err != nil {
+			return n
+		}
+		n += b.Count - b.Waiting
+	}
+	return n
 }
 
 // busy says what keeps the world from rest.

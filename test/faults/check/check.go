@@ -104,7 +104,7 @@ func (j *judge) find(at time.Time, kind, format string, args ...any) {
 
 // lossy reports whether Redis may have lost something that was written between two instants.
 func (j *judge) lossy(from, to time.Time) bool {
-	return !j.LossFrom.IsZero() && !to.IsZero() && !to.Before(j.LossFrom) && !from.After(j.LossTo)
+	return !to.IsZero() && slices.ContainsFunc(j.Losses, func(l Loss) bool { return !to.Before(l.From) && !from.After(l.To) })
 }
 
 // prepare makes the indexes that the checks share.

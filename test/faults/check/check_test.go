@@ -440,7 +440,7 @@ func TestAFailoverLosesApart(t *testing.T) {
 	w := story(t)
 	w.act(check.Act{What: check.ActTrigger, Schedule: "wall", Outcome: "started", Run: "run_00112233445566778899aa"})
 	w.scene.Acts[len(w.scene.Acts)-1].Ended = w.begin.Add(5 * time.Second)
-	w.scene.LossFrom, w.scene.LossTo = w.begin.Add(4*time.Second), w.begin.Add(6*time.Second)
+	w.scene.Losses = []check.Loss{{From: w.begin.Add(4 * time.Second), To: w.begin.Add(6 * time.Second)}}
 	rep, findings := w.judge()
 	if len(findings) > 0 || rep.Lost != 0 || rep.RedisLost != 1 {
 		t.Errorf("lost %d, by Redis %d, findings %q; want 1 by Redis and nothing else", rep.Lost, rep.RedisLost, findings)

@@ -122,9 +122,11 @@ type Scene struct {
 	Began, Rest time.Time     // by the store's clock: the first act; when everything had come to rest
 	Slack       time.Duration // what a busy machine may add to a bound; zero: 1 s
 	Stepped     bool          // the store's clock stepped: instants can't be compared with the workers' clocks
-	LossFrom    time.Time     // not zero: Redis may have lost what was written between LossFrom and LossTo (a failover)
-	LossTo      time.Time
+	Losses      []Loss        // in which Redis may have lost what was written (failovers)
 }
+
+// Loss is a time in which Redis may have lost what was written.
+type Loss struct{ From, To time.Time }
 
 // Finding is a broken promise. Kind is for counting; Text says it all on one line.
 type Finding struct {
