@@ -31,18 +31,37 @@ func (e entry) about() []any {
 // alarm is an entry that waits for its time.
 type alarm struct {
 	entry
-	at   time.Time // when it rings: due, or later when it is held back
+	at   time.Time // when it is to be acted on: due, or later when it is held back
+	ring time.Time // when it rings: at, or before that to be prepared
 	poll uint64    // the poll that saw it last
 	pos  int       // in the heap
 }
 
 // agenda holds alarms by the time they ring, at most one per target. It is not safe for concurrent use.
 type agenda struct {
+	lead    time.Duration // how long before its time an alarm rings to be prepared; 0: it does not
 	byTime  alarms
 	byShard map[int]map[target]*alarm
 }
 
-func newAgenda() *agenda { return &agenda{byShard: make(map[int]map[target]*alarm)} }
+func newAgenda(lead time.Duration) *agenda {
+	return &agenda{lead: lead, byShard: make(map[int]map[target]*alarm)}
+}
+
+const (
+	// leadGrid: alarms are prepared together that ring within it.
+	leadGrid = 100 * time.Millisecond
+	// leadLeast: what is to be acted on sooner is not worth preparing.
+	leadLeast = 20 * time.Millisecond
+)
+
+// ringsFor is when an alarm for a time rings first.
+func (a *agenda) ringsFor(at time.Time) time.Time {
+	if a.lead == 0 {
+		return at
+	}
+	return at.Add(-a.lead).Truncate(leadGrid)
+}
 
 // set arms an entry anew, in the place of the alarm its target had.
 func (a *agenda) set(e entry, at time.Time, poll uint64) {
@@ -52,11 +71,14 @@ func (a *agenda) set(e entry, at time.Time, poll uint64) {
 		a.byShard[e.shard] = shard
 	}
 	if al := shard[e.target]; al != nil {
-		al.entry, al.at, al.poll = e, at, poll
+		if al.poll = poll; al.at.Equal(at) && al.entry == e {
+			return
+		}
+		al.entry, al.at, al.ring = e, at, a.ringsFor(at)
 		heap.Fix(&a.byTime, al.pos)
 		return
 	}
-	al := &alarm{entry: e, at: at, poll: poll}
+	al := &alarm{entry: e, at: at, ring: a.ringsFor(at), poll: poll}
 	shard[e.target] = al
 	heap.Push(&a.byTime, al)
 }
@@ -86,15 +108,23 @@ func (a *agenda) prune(shard int, poll uint64, until time.Time) {
 	}
 }
 
-// take removes and returns what rings at or before now, the earliest first.
-func (a *agenda) take(now time.Time) []entry {
-	var out []entry
-	for len(a.byTime) > 0 && !a.byTime[0].at.After(now) {
-		al := heap.Pop(&a.byTime).(*alarm)
+// take removes and returns what is to be acted on at or before now, the earliest first, and what is to be prepared, which stays.
+func (a *agenda) take(now time.Time) (due, soon []entry) {
+	for len(a.byTime) > 0 && !a.byTime[0].ring.After(now) {
+		al := a.byTime[0]
+		if al.at.After(now) {
+			if al.at.Sub(now) >= leadLeast {
+				soon = append(soon, al.entry)
+			}
+			al.ring = al.at
+			heap.Fix(&a.byTime, 0)
+			continue
+		}
+		heap.Pop(&a.byTime)
 		delete(a.byShard[al.shard], al.target)
-		out = append(out, al.entry)
+		due = append(due, al.entry)
 	}
-	return out
+	return due, soon
 }
 
 // next is when the earliest rings.
@@ -102,7 +132,7 @@ func (a *agenda) next() (time.Time, bool) {
 	if len(a.byTime) == 0 {
 		return time.Time{}, false
 	}
-	return a.byTime[0].at, true
+	return a.byTime[0].ring, true
 }
 
 func (a *agenda) len() int { return len(a.byTime) }
@@ -111,7 +141,7 @@ func (a *agenda) len() int { return len(a.byTime) }
 type alarms []*alarm
 
 func (h alarms) Len() int           { return len(h) }
-func (h alarms) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
+func (h alarms) Less(i, j int) bool { return h[i].ring.Before(h[j].ring) }
 func (h alarms) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
 	h[i].pos, h[j].pos = i, j

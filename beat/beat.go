@@ -159,7 +159,9 @@ func (b *Beat) Run(ctx context.Context) error {
 		store: st,
 		read:  b.read,
 		act:   b.act,
-		wakes: func(w store.Wake) bool { return w.Ticks },
+
+		prepare: b.prepare(),
+		wakes:   func(w store.Wake) bool { return w.Ticks },
 		held: func([]int) {
 			select {
 			case moved <- struct{}{}:
@@ -189,6 +191,25 @@ func (b *Beat) read(ctx context.Context, shard int, until time.Time, limit int) 
 		entries[i] = entry{target: target{ref: d.Ref}, shard: shard, due: d.Due}
 	}
 	return entries, nil
+}
+
+// Preparer is an Engine that can be told of schedules shortly before they are due.
+type Preparer interface {
+	Prepare(ctx context.Context, refs ...schedules.Ref)
+}
+
+func (b *Beat) prepare() func(ctx context.Context, soon []entry) {
+	p, ok := b.cfg.Engine.(Preparer)
+	if !ok {
+		return nil
+	}
+	return func(ctx context.Context, soon []entry) {
+		refs := make([]schedules.Ref, len(soon))
+		for i, e := range soon {
+			refs[i] = e.ref
+		}
+		p.Prepare(ctx, refs...)
+	}
 }
 
 func (b *Beat) act(ctx context.Context, due []entry) []outcome {

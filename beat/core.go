@@ -35,8 +35,9 @@ type coreConfig struct {
 	store    coreStore
 	read     func(ctx context.Context, shard int, until time.Time, limit int) ([]entry, error)
 	act      func(ctx context.Context, due []entry) []outcome
-	wakes    func(w store.Wake) bool // whether a wake is about what the loop reads
-	held     func(shards []int)      // told of every new part; must not block
+	prepare  func(ctx context.Context, soon []entry) // may be nil
+	wakes    func(w store.Wake) bool                 // whether a wake is about what the loop reads
+	held     func(shards []int)                      // told of every new part; must not block
 }
 
 // core is one run of a Beat or a Keeper: its link to the store, its part of the shards, and the loop over them.
@@ -56,7 +57,7 @@ func newCore(cfg coreConfig) *core {
 		back: func() { c.loop.restart() }, suspects: make(chan struct{}, 1),
 	}
 	c.loop = newLoop(loopConfig{
-		name: cfg.name, every: cfg.every, clock: cfg.store, link: c.link, log: cfg.log, read: cfg.read, act: cfg.act,
+		name: cfg.name, every: cfg.every, clock: cfg.store, link: c.link, log: cfg.log, read: cfg.read, act: cfg.act, prepare: cfg.prepare,
 	})
 	c.shares = newShares(cfg.store, cfg.name, cfg.id, cfg.store.Shards(), c.link, cfg.log, func(held []int) {
 		c.loop.hold(held)

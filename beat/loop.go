@@ -12,13 +12,15 @@ import (
 )
 
 const (
-	pageSize  = 1000 // entries a poll of one shard reads
-	maxPolls  = 4    // polls at a time
-	maxActs   = 4    // batches at a time
-	minBatch  = 32   // entries worth a batch of their own
-	maxBatch  = 256
-	actLimit  = 30 * time.Second // one batch takes no longer
-	stopGrace = 3 * time.Second  // batches in progress may take so long after a stop
+	pageSize = 1000 // entries a poll of one shard reads
+	maxPolls = 4    // polls at a time
+	maxActs  = 4    // batches at a time
+	minBatch = 32   // entries worth a batch of their own
+
+	prepareLead = 500 * time.Millisecond
+	maxBatch    = 256
+	actLimit    = 30 * time.Second // one batch takes no longer
+	stopGrace   = 3 * time.Second  // batches in progress may take so long after a stop
 
 	// Polls that wakes ask for keep a distance that grows with what a poll costs, so that polling takes a part of the time only.
 	wakeGap    = 10 * time.Millisecond
@@ -59,6 +61,8 @@ type loopConfig struct {
 	read func(ctx context.Context, shard int, until time.Time, limit int) ([]entry, error)
 	// act moves due entries on and answers in order. Entries of one target never meet in it at a time.
 	act func(ctx context.Context, due []entry) []outcome
+	// prepare, when given, is told of entries shortly before they are due, so that less is left to do then. It is a hint: not all are told of.
+	prepare func(ctx context.Context, soon []entry)
 }
 
 // loop polls the due indexes of the shards it holds and acts on each entry at its time. All its state belongs to run but for the mail.
@@ -74,6 +78,9 @@ type loop struct {
 	polls   uint64
 	polling int
 	acting  int
+
+	soon      []entry // to be prepared
+	preparing bool
 
 	seenStore, seenOwn time.Time // readings of the two clocks at the last step
 	toldNewer          time.Time // when leftToNewer last said so
@@ -128,10 +135,18 @@ func newLoop(cfg loopConfig) *loop {
 		loopConfig: cfg,
 		mail:       mail{dirty: make(map[int]bool), ring: make(chan struct{}, 1)},
 		done:       make(chan func()),
-		agenda:     newAgenda(),
+		agenda:     newAgenda(leadOf(cfg)),
 		shards:     make(map[int]*shardState),
 		busy:       make(map[target]bool),
 	}
+}
+
+// leadOf is how long before their time entries are prepared.
+func leadOf(cfg loopConfig) time.Duration {
+	if cfg.prepare == nil {
+		return 0
+	}
+	return prepareLead
 }
 
 func (m *mail) post(write func()) {
@@ -183,7 +198,7 @@ func (l *loop) run(ctx context.Context) {
 	}
 	stop := time.AfterFunc(stopGrace, cancel)
 	defer stop.Stop()
-	for l.polling+l.acting > 0 {
+	for l.polling+l.acting > 0 || l.preparing {
 		(<-l.done)()
 	}
 }
@@ -198,6 +213,7 @@ func (l *loop) step(ctx, work context.Context) time.Duration {
 		wait = min(wait, l.startPolls(ctx, own, now))
 		l.ready = append(l.ready, l.ring(now)...)
 		l.startActs(work)
+		l.startPreparing(ctx)
 		if at, ok := l.agenda.next(); ok {
 			wait = min(wait, at.Sub(now))
 		}
@@ -381,11 +397,34 @@ func (l *loop) polled(shard int, sh *shardState, number uint64, entries []entry,
 
 // ring takes what is due off the agenda.
 func (l *loop) ring(now time.Time) []entry {
-	due := l.agenda.take(now)
+	due, soon := l.agenda.take(now)
 	for _, e := range due {
 		l.busy[e.target] = true
 	}
+	l.soon = append(l.soon, soon...)
 	return due
+}
+
+// startPreparing has entries prepared while nothing is to be acted on.
+func (l *loop) startPreparing(ctx context.Context) {
+	if l.preparing || len(l.soon) == 0 || len(l.ready) > 0 {
+		return
+	}
+	n := min(len(l.soon), maxBatch)
+	batch := l.soon[:n]
+	if l.soon = l.soon[n:]; len(l.soon) == 0 {
+		l.soon = nil
+	}
+	if now := l.clock.Estimate(); l.prepare == nil || batch[n-1].due.Sub(now) < leadLeast { // too late for these
+		return
+	}
+	l.preparing = true
+	go func() {
+		ctx, cancel := context.WithTimeout(ctx, opTimeout)
+		defer cancel()
+		l.prepare(ctx, batch)
+		l.done <- func() { l.preparing = false }
+	}()
 }
 
 // startActs hands what has rung to batches, as many as may be at a time.

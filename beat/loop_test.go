@@ -230,6 +230,33 @@ func TestManyEntriesOfOneInstantRingTogether(t *testing.T) {
 	})
 }
 
+func TestWhatIsDueSoonIsPreparedOnce(t *testing.T) {
+	start := time.Now()
+	a := newAgenda(prepareLead)
+	at := func(d time.Duration) time.Time { return start.Add(d) }
+	for i := range 3 {
+		a.set(entry{target: sched(i), due: at(2 * time.Second)}, at(2*time.Second), 1)
+	}
+	a.set(entry{target: sched(9), due: at(10 * time.Millisecond)}, at(10*time.Millisecond), 1) // not worth it
+	step := func(d time.Duration, due, soon int) {
+		t.Helper()
+		gotDue, gotSoon := a.take(at(d))
+		if len(gotDue) != due || len(gotSoon) != soon {
+			t.Errorf("after %s %d are due, %d soon; want %d, %d", d, len(gotDue), len(gotSoon), due, soon)
+		}
+	}
+	step(0, 0, 0)
+	step(10*time.Millisecond, 1, 0)
+	step(time.Second, 0, 0)
+	step(1550*time.Millisecond, 0, 3)
+	a.set(entry{target: sched(0), due: at(2 * time.Second)}, at(2*time.Second), 2) // a poll sees it again
+	step(1999*time.Millisecond, 0, 0)
+	if next, ok := a.next(); !ok || !next.Equal(at(2*time.Second)) {
+		t.Errorf("rings next at %s", next)
+	}
+	step(2*time.Second, 3, 0)
+}
+
 func TestOutageIsSaidOnceAndItsEndPollsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeStore(4)

@@ -51,6 +51,7 @@ type Config struct {
 type Engine struct {
 	cfg       Config
 	timings   timings
+	ahead     ahead
 	witnesses []Witness
 
 	mu     sync.Mutex
@@ -99,7 +100,7 @@ func (e *Engine) Decide(ctx context.Context, refs ...schedules.Ref) []Decided {
 		for i, at := range todo {
 			batch[i] = refs[at]
 		}
-		loaded, now, err := e.cfg.Store.Load(ctx, batch...)
+		loaded, now, err := e.load(ctx, batch, try == 0)
 		if err != nil {
 			for _, at := range todo {
 				out[at].Err = store.Named(err, "load schedule", refs[at].ID)
@@ -148,6 +149,36 @@ func (e *Engine) Decide(ctx context.Context, refs ...schedules.Ref) []Decided {
 		}
 	}
 	return out
+}
+
+// load reads states, but, if it may, those that were read ahead.
+func (e *Engine) load(ctx context.Context, refs []schedules.Ref, mayUseAhead bool) ([]store.Loaded, time.Time, error) {
+	if !mayUseAhead {
+		return e.cfg.Store.Load(ctx, refs...)
+	}
+	loaded := make([]store.Loaded, len(refs))
+	var rest []schedules.Ref
+	var at []int
+	for i, ref := range refs {
+		st, ok := e.ahead.take(ref)
+		if !ok {
+			rest, at = append(rest, ref), append(at, i)
+			continue
+		}
+		loaded[i].State = st
+	}
+	now := e.cfg.Store.Estimate()
+	if len(rest) > 0 {
+		read, clock, err := e.cfg.Store.Load(ctx, rest...)
+		if err != nil {
+			return nil, now, err
+		}
+		for n, i := range at {
+			loaded[i] = read[n]
+		}
+		now = clock
+	}
+	return loaded, now, nil
 }
 
 // complete adds to a state what the store does not know.

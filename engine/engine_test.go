@@ -26,6 +26,7 @@ type spied struct {
 	commitRun func(c schedules.RunChange) error // an answer in the place of CommitRun
 	workflows func() error                      // told of every reading of the workflows
 	reads     int                               // of the clock
+	loads     int                               // of schedules
 	commits   int
 }
 
@@ -59,6 +60,11 @@ func (s *spied) Workflows(ctx context.Context) ([]store.Workflow, error) {
 		}
 	}
 	return s.Store.Workflows(ctx)
+}
+
+func (s *spied) Load(ctx context.Context, refs ...schedules.Ref) ([]store.Loaded, time.Time, error) {
+	s.loads += len(refs)
+	return s.Store.Load(ctx, refs...)
 }
 
 func (s *spied) Now(ctx context.Context) (time.Time, error) {
@@ -211,6 +217,34 @@ func TestADecisionIsSentAndTold(t *testing.T) {
 		}
 		if again := b.decide(s.Ref())[0]; again.Revision != s.Revision || b.store.commits != 2 {
 			t.Errorf("decided again: revision %d after %d, %d commits", again.Revision, s.Revision, b.store.commits)
+		}
+	})
+}
+
+func TestAStateReadAheadIsUsedOnceIfNothingHasChanged(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		used, changed, old := b.create("used", schedules.Definition{Spec: grid("1h")}), b.create("changed", schedules.Definition{Spec: grid("1h")}), b.create("old", schedules.Definition{Spec: grid("1h")})
+		b.e.Prepare(t.Context(), used, changed)
+		b.store.loads = 0
+		if s := b.decide(used)[0]; s.Total != 1 || b.store.loads != 0 {
+			t.Errorf("prepared: %d runs, %d loads", s.Total, b.store.loads)
+		}
+		b.decide(used)
+		if b.store.loads != 1 {
+			t.Errorf("the second time: %d loads", b.store.loads)
+		}
+		if d := b.rival().Decide(t.Context(), changed); !d[0].Committed {
+			t.Fatal("the rival has committed nothing")
+		}
+		b.store.loads = 0
+		if d := b.e.Decide(t.Context(), changed)[0]; d.Committed || d.Err != nil || d.Schedule.Total != 1 || b.store.loads != 1 || len(b.fates(changed)) != 1 {
+			t.Errorf("changed since: %+v after %d loads", d, b.store.loads)
+		}
+		b.e.Prepare(t.Context(), old)
+		<-time.After(time.Minute)
+		b.store.loads = 0
+		if s := b.decide(old)[0]; s.Total != 1 || b.store.loads != 1 {
+			t.Errorf("read a minute ago: %d runs, %d loads", s.Total, b.store.loads)
 		}
 	})
 }

@@ -379,7 +379,7 @@ func (s *Store) readSchedules(ctx context.Context, refs []schedules.Ref) ([]sche
 		if row[0] == "" {
 			continue // removed meanwhile
 		}
-		sch, err := decodeSchedule(row[0], row[1], row[2], row[3])
+		sch, err := decodeSchedule(row[0], row[1], row[2], row[3], decodeRecord)
 		if errors.Is(err, store.ErrUnreadable) {
 			s.log.WarnContext(ctx, "a list leaves out a schedule whose record cannot be read", "schedule_id", refs[i].ID, "error", err)
 			continue

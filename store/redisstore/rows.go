@@ -103,8 +103,8 @@ func decodeTally(b string, format int) (schedules.Tally, error) {
 	return t, err
 }
 
-// decodeSchedule puts a schedule together from the fields of its row.
-func decodeSchedule(head, rec, hot, tally string) (schedules.Schedule, error) {
+// decodeSchedule puts a schedule together from the fields of its row; of says what rec says.
+func decodeSchedule(head, rec, hot, tally string, of func(rec string, format int) (schedules.Record, error)) (schedules.Schedule, error) {
 	var s schedules.Schedule
 	version, rest, _ := strings.Cut(head, " ")
 	v, err := strconv.Atoi(version)
@@ -119,7 +119,7 @@ func decodeSchedule(head, rec, hot, tally string) (schedules.Schedule, error) {
 	if s.Revision, err = strconv.ParseInt(rev, 10, 64); err != nil {
 		return s, unreadable("field head", fmt.Errorf("revision %q is not a number", rev))
 	}
-	if s.Record, err = decodeRecord(rec, v); err != nil {
+	if s.Record, err = of(rec, v); err != nil {
 		return s, unreadable("field rec", err)
 	}
 	if s.Progress, err = decodeProgress(hot, v); err != nil {

@@ -42,6 +42,7 @@ type Store struct {
 	keys     keys
 	time     func() time.Time // nil: the server's
 	clock    clock
+	records  records
 	group    *roundtrip.Group[*ask]
 	log      *slog.Logger
 	closed   atomic.Bool
