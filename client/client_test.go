@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -393,6 +394,55 @@ func TestRunsAreStartedOnce(t *testing.T) {
 		}
 		if r, err := w.CancelRun(ctx, other, "too late"); err != nil || r.Status != schedules.RunCompleted {
 			t.Errorf("%+v, %v", r, err)
+		}
+	})
+}
+
+func TestCreateMany(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		ctx := t.Context()
+		var reqs []client.CreateRequest
+		for i := range 600 {
+			reqs = append(reqs, client.CreateRequest{ID: fmt.Sprintf("many_%03d", i), Workflow: "minute_task", Definition: schedules.Definition{Spec: schedules.Spec{Interval: "1h"}}})
+		}
+		reqs[7].ID = "many_006"
+		reqs[300].Spec.Interval = "30"
+		reqs[301].Workflow = "minute_taks"
+		reqs[302].Workflow, reqs[302].Force = "to_come", true
+		reqs[599].ID = ""
+		made := w.CreateSchedules(ctx, reqs...)
+		for i, m := range made {
+			var exists *client.ExistsError
+			var field *schedules.FieldError
+			var unknown *client.UnknownWorkflowError
+			switch i {
+			case 7:
+				if !errors.As(m.Err, &exists) {
+					t.Errorf("an id that is taken: %v", m.Err)
+				}
+			case 300:
+				if !errors.As(m.Err, &field) {
+					t.Errorf("a bad interval: %v", m.Err)
+				}
+			case 301:
+				if !errors.As(m.Err, &unknown) {
+					t.Errorf("an unknown workflow: %v", m.Err)
+				}
+			default:
+				if m.Err != nil || reqs[i].ID != "" && m.Schedule.ScheduleID != reqs[i].ID || m.Schedule.ScheduleID == "" {
+					t.Fatalf("schedule %d: %q, %v", i, m.Schedule.ScheduleID, m.Err)
+				}
+				if got, err := w.GetSchedule(ctx, m.Schedule.ScheduleID); err != nil || got.ScheduleID != m.Schedule.ScheduleID || !got.NextRunTime.Equal(m.Schedule.NextRunTime.Time) {
+					t.Fatalf("schedule %d: %v", i, err)
+				}
+			}
+		}
+		gone, cancel := context.WithCancel(ctx)
+		cancel()
+		for _, m := range w.CreateSchedules(gone, client.CreateRequest{Workflow: "minute_task", Definition: schedules.Definition{Spec: schedules.Spec{Interval: "1h"}}}) {
+			if m.Err == nil {
+				t.Error("created after the context had ended")
+			}
 		}
 	})
 }

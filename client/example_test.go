@@ -129,6 +129,31 @@ func ExampleClient_CreateSchedule() {
 	// First run at: 2024-01-15 10:01:00 +0000 UTC
 }
 
+// Create many schedules at once, one for each customer, say.
+func ExampleClient_CreateSchedules() {
+	c, done := openExample(minuteApp())
+	defer done()
+
+	var reqs []client.CreateRequest
+	for _, customer := range []string{"ada", "grace", "ada"} {
+		reqs = append(reqs, client.CreateRequest{
+			ID: "report_" + customer, Workflow: "minute_task",
+			Definition: schedules.Definition{Spec: schedules.Spec{Cron: "0 9 * * *"}},
+		})
+	}
+	for _, made := range c.CreateSchedules(context.Background(), reqs...) {
+		if made.Err != nil {
+			fmt.Println("not created:", made.Err)
+			continue
+		}
+		fmt.Println(made.Schedule.ScheduleID, made.Schedule.NextRunTime)
+	}
+	// Output:
+	// report_ada 2024-01-16 09:00:00 +0000 UTC
+	// report_grace 2024-01-16 09:00:00 +0000 UTC
+	// not created: schedule "report_ada" already exists
+}
+
 // Create a schedule, or make the one there is what is wanted: safe to call at every start of a program.
 func ExampleClient_EnsureSchedule() {
 	ctx := context.Background()

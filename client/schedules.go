@@ -48,18 +48,73 @@ func (c *Client) create(ctx context.Context, req CreateRequest) (schedules.Sched
 }
 
 func (c *Client) prepare(ctx context.Context, req CreateRequest) (schedules.Change, error) {
-	if err := c.checkLimits(req.Input, req.Note); err != nil {
-		return schedules.Change{}, err
-	}
 	if !req.Force {
 		if err := c.CheckWorkflow(ctx, req.Workflow); err != nil {
 			return schedules.Change{}, err
 		}
 	}
+	now, err := c.store.Now(ctx)
+	if err != nil {
+		return schedules.Change{}, err
+	}
+	return c.toCreate(req, now)
+}
+
+// toCreate is the change that a request asks for; its workflow is not looked at.
+func (c *Client) toCreate(req CreateRequest, now time.Time) (schedules.Change, error) {
+	if err := c.checkLimits(req.Input, req.Note); err != nil {
+		return schedules.Change{}, err
+	}
 	if req.ID == "" {
 		req.ID = "sched_" + nonce()[:12]
 	}
-	return c.newSchedule(ctx, schedules.CreateRequest{ID: req.ID, Incarnation: nonce(), Workflow: req.Workflow, Definition: req.Definition, Note: req.Note})
+	return schedules.Create(schedules.CreateRequest{ID: req.ID, Incarnation: nonce(), Workflow: req.Workflow, Definition: req.Definition, Note: req.Note}, now)
+}
+
+// createPage is how many schedules are created at a time.
+const createPage = 256
+
+// Created is what came of one request of CreateSchedules. With Err nothing was written for it: as CreateSchedule.
+type Created struct {
+	Schedule Schedule
+	Err      error
+}
+
+// CreateSchedules creates many schedules, in few round trips: tens of thousands in seconds. Each is created by itself, whatever becomes of the others; answers are in the
+// order of the requests. When ctx ends, those that are left have its error.
+func (c *Client) CreateSchedules(ctx context.Context, reqs ...CreateRequest) []Created {
+	out := make([]Created, len(reqs))
+	known := map[string]error{}
+	for from := 0; from < len(reqs); from += createPage {
+		page := reqs[from:min(from+createPage, len(reqs))]
+		now, err := c.store.Now(ctx)
+		var changes []schedules.Change
+		var at []int
+		for i, req := range page {
+			made := &out[from+i]
+			if made.Err = err; err != nil {
+				continue
+			}
+			unknown, seen := known[req.Workflow]
+			if !seen && !req.Force {
+				unknown = c.CheckWorkflow(ctx, req.Workflow)
+				known[req.Workflow] = unknown
+			}
+			if made.Err = unknown; unknown != nil && !req.Force {
+				continue
+			}
+			change, err := c.toCreate(req, now)
+			if made.Err = err; err == nil {
+				changes, at = append(changes, change), append(at, from+i)
+			}
+		}
+		for n, err := range c.commitCreates(ctx, changes...) {
+			if out[at[n]].Err = err; err == nil {
+				out[at[n]].Schedule = viewSchedule(changes[n].Schedule)
+			}
+		}
+	}
+	return out
 }
 
 // checkLimits refuses what is too large for a record.
@@ -79,11 +134,17 @@ func (c *Client) newSchedule(ctx context.Context, req schedules.CreateRequest) (
 }
 
 func (c *Client) commitCreate(ctx context.Context, change schedules.Change) (schedules.Schedule, error) {
-	err := c.engine.Create(ctx, change)
-	if errors.Is(err, store.ErrExists) {
-		err = &ExistsError{ID: change.Schedule.ID}
+	return change.Schedule, c.commitCreates(ctx, change)[0]
+}
+
+func (c *Client) commitCreates(ctx context.Context, changes ...schedules.Change) []error {
+	errs := c.engine.Create(ctx, changes...)
+	for i, err := range errs {
+		if errors.Is(err, store.ErrExists) {
+			errs[i] = &ExistsError{ID: changes[i].Schedule.ID}
+		}
 	}
-	return change.Schedule, err
+	return errs
 }
 
 // CheckWorkflow refuses a workflow that is neither in this program nor announced by a worker or an activation: *UnknownWorkflowError.

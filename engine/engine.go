@@ -294,12 +294,15 @@ func (e *Engine) Act(ctx context.Context, ref schedules.Ref, settleAs string, ac
 	}
 }
 
-// Create commits a new schedule; ErrExists when its id is taken.
-func (e *Engine) Create(ctx context.Context, c schedules.Change) error {
-	if err := e.commit(ctx, []schedules.Change{c})[0]; err != nil {
-		return store.Named(err, "create schedule", c.Schedule.ID)
+// Create commits new schedules, each by itself, and answers in their order; ErrExists where an id is taken.
+func (e *Engine) Create(ctx context.Context, changes ...schedules.Change) []error {
+	errs := e.commit(ctx, changes)
+	for i, err := range errs {
+		if err != nil {
+			errs[i] = store.Named(err, "create schedule", changes[i].Schedule.ID)
+		}
 	}
-	return nil
+	return errs
 }
 
 // CreateRun creates a run without a schedule and sends it; false when the id exists already, with the run as it is.
