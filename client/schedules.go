@@ -138,7 +138,7 @@ func (c *Client) commitCreate(ctx context.Context, change schedules.Change) (sch
 }
 
 func (c *Client) commitCreates(ctx context.Context, changes ...schedules.Change) []error {
-	errs := c.engine.Create(ctx, changes...)
+	errs := c.engine.CreateAll(ctx, changes...)
 	for i, err := range errs {
 		if errors.Is(err, store.ErrExists) {
 			errs[i] = &ExistsError{ID: changes[i].Schedule.ID}

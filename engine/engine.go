@@ -294,8 +294,13 @@ func (e *Engine) Act(ctx context.Context, ref schedules.Ref, settleAs string, ac
 	}
 }
 
-// Create commits new schedules, each by itself, and answers in their order; ErrExists where an id is taken.
-func (e *Engine) Create(ctx context.Context, changes ...schedules.Change) []error {
+// Create commits a new schedule; ErrExists when its id is taken.
+func (e *Engine) Create(ctx context.Context, c schedules.Change) error {
+	return e.CreateAll(ctx, c)[0]
+}
+
+// CreateAll commits new schedules, each by itself, and answers in their order: as Create.
+func (e *Engine) CreateAll(ctx context.Context, changes ...schedules.Change) []error {
 	errs := e.commit(ctx, changes)
 	for i, err := range errs {
 		if err != nil {

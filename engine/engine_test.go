@@ -139,7 +139,7 @@ func (b *bench) create(id string, def schedules.Definition) schedules.Ref {
 	b.t.Helper()
 	c, err := schedules.Create(schedules.CreateRequest{ID: id, Incarnation: "1", Workflow: "flow", Definition: def}, b.store.Estimate())
 	if err == nil {
-		err = b.e.Create(b.t.Context(), c)[0]
+		err = b.e.Create(b.t.Context(), c)
 	}
 	if err != nil {
 		b.t.Fatal(err)
@@ -496,7 +496,7 @@ func TestAChangedSpecIsCompiledAnew(t *testing.T) {
 		decl := schedules.Definition{Spec: schedules.Spec{Cron: "0 * * * *"}}
 		c, err := schedules.Create(schedules.CreateRequest{ID: "a", Incarnation: "1", Workflow: "flow", Definition: decl, Declared: &decl, Origin: "m"}, b.store.Estimate())
 		if err == nil {
-			err = b.e.Create(t.Context(), c)[0]
+			err = b.e.Create(t.Context(), c)
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -59,7 +59,7 @@ func (m *made) createAs(id, incarnation string, def schedules.Definition) {
 	def.Input = json.RawMessage(`{"of":"` + id + `"}`)
 	c, err := schedules.Create(schedules.CreateRequest{ID: id, Incarnation: incarnation, Workflow: "flow", Definition: def, Note: "note of " + id}, *m.now)
 	m.ok(err)
-	m.ok(m.eng.Create(m.ctx(), c)[0])
+	m.ok(m.eng.Create(m.ctx(), c))
 }
 
 func (m *made) decide(ref schedules.Ref) schedules.Schedule {

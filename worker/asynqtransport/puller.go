@@ -50,6 +50,7 @@ type puller struct {
 	handed int64 // tasks that asynq was given and that have not ended
 	ahead  []pulled
 	idle   int // questions in a row that found nothing
+	ask    int // how many tasks the next question asks for, if there is room: twice as many as the last, as long as there are enough
 }
 
 // pulled is a task that was taken and not handed on yet.
@@ -95,7 +96,7 @@ func (p *puller) next(pending string) *redis.Cmd {
 func (p *puller) room() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return max(1, min(pullMost, p.concurrency-int(p.handed)-len(p.ahead)))
+	return max(1, min(p.ask, p.concurrency-int(p.handed)-len(p.ahead)))
 }
 
 // took keeps what more was taken than was asked for. It is true when nothing waits in any queue.
@@ -109,10 +110,14 @@ func (p *puller) took(keys []string, cmds []*redis.Cmd) bool {
 		p.handed++
 		p.idle = 0
 	}
+	p.ask = min(2*len(cmds), pullMost)
 	for _, c := range cmds[1:] {
 		if c.Err() == nil {
 			p.ahead = append(p.ahead, pulled{keys, c})
 		}
+	}
+	if noTask(cmds[len(cmds)-1]) {
+		p.ask = 1
 	}
 	if p.idle < p.queues {
 		return false

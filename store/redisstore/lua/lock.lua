@@ -1,6 +1,6 @@
--- lock.lua holds, gives up or reads one named lock: a string "<until in ms> <holder>".
+-- lock.lua holds or gives up one named lock: a string "<until in ms> <holder>".
 -- KEYS[1]  lock:<name>
--- ARGV     now (ms or ''), hold | release | read, holder, ttl in ms, ms after which the server may forget the key
+-- ARGV     now (ms or ''), hold | release, holder, ttl in ms, ms after which the server may forget the key
 -- Returns  ok, now, the holder now or ''
 local key = KEYS[1]
 local now = clock(arg())
