@@ -252,34 +252,57 @@ func (s *Store) AppendEvents(ctx context.Context, id string, events ...schedules
 	return nil
 }
 
+// decodeEntry reads an entry of a run's log: "<place> <token or -> <JSON>".
+func decodeEntry(text string) (place int64, e schedules.Event, err error) {
+	first, rest, _ := strings.Cut(text, " ")
+	_, raw, ok := strings.Cut(rest, " ")
+	if place, err = strconv.ParseInt(first, 10, 64); err == nil && !ok {
+		err = errors.New("an entry has no content")
+	}
+	if err == nil {
+		err = json.Unmarshal([]byte(raw), &e)
+	}
+	return place, e, err
+}
+
 // Events reads a run's log after a position.
 func (s *Store) Events(ctx context.Context, id string, after int64, limit int) ([]schedules.Event, int64, error) {
 	shard, ok := shardOfID(id)
 	if !ok || limit <= 0 {
 		return nil, after, nil
 	}
-	var cmd *redis.XMessageSliceCmd
-	err := s.pipe(ctx, func(p redis.Pipeliner) {
-		cmd = p.XRangeN(ctx, s.keys.run(shard, id)+":events", "0-"+strconv.FormatInt(max(0, after)+1, 10), "+", int64(limit))
-	})
-	if err != nil {
-		return nil, after, s.wrap(err, "read log of run %s", id)
-	}
+	after = max(0, after)
 	var events []schedules.Event
 	next := after
-	for _, m := range cmd.Val() {
-		var e schedules.Event
-		text, _ := m.Values["e"].(string)
-		_, pos, _ := strings.Cut(m.ID, "-")
-		n, err := strconv.ParseInt(pos, 10, 64)
-		if err == nil {
-			err = json.Unmarshal([]byte(text), &e)
-		}
+	var from int64 // where the entries after the position begin in the list
+	for {
+		var oldest, list *redis.StringSliceCmd
+		err := s.pipe(ctx, func(p redis.Pipeliner) {
+			key := s.keys.run(shard, id) + ":events"
+			oldest = p.LRange(ctx, key, 0, 0)
+			list = p.LRange(ctx, key, from, from+int64(limit)-1)
+		})
 		if err != nil {
 			return nil, after, s.wrap(err, "read log of run %s", id)
 		}
-		events = append(events, e)
-		next = n
+		if len(oldest.Val()) > 0 {
+			first, _, err := decodeEntry(oldest.Val()[0])
+			if err != nil {
+				return nil, after, s.wrap(err, "read log of run %s", id)
+			}
+			if begins := max(0, after+1-first); begins != from { // not where it was taken to be: old entries may have gone meanwhile, too
+				from = begins
+				continue
+			}
+		}
+		for _, text := range list.Val() {
+			place, e, err := decodeEntry(text)
+			if err != nil {
+				return nil, after, s.wrap(err, "read log of run %s", id)
+			}
+			events, next = append(events, e), place
+		}
+		break
 	}
 	return events, next, nil
 }

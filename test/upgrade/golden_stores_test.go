@@ -100,16 +100,6 @@ func save(t *testing.T, client *redis.Client, file string) {
 				words = append(words, fmt.Sprintf("%.1f", z.Score), fmt.Sprint(z.Member))
 			}
 			commands = append(commands, words)
-		case "stream":
-			for _, x := range client.XRange(ctx, key, "-", "+").Val() {
-				words := []string{"XADD", key, x.ID}
-				for _, name := range []string{"e", "t"} {
-					if v, ok := x.Values[name]; ok {
-						words = append(words, name, fmt.Sprint(v))
-					}
-				}
-				commands = append(commands, words)
-			}
 		default:
 			t.Fatalf("%s is a %s", key, kind)
 		}

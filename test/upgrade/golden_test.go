@@ -218,10 +218,13 @@ func (m *made) goOn() {
 		t.Errorf("the retry is %s, attempt %d, queue %s", r.Status, r.Attempt, r.Queue)
 	}
 	m.end(r.ID, completed, schedules.RunOptions{})
-	// The cancelled run is declared so at its deadline, and the tick that waited for it starts.
+	// The cancelled run is declared so at its deadline, since its worker still renews its lease, and the tick that waited for it starts.
 	asked := schedules.Ref{ID: "asked", Incarnation: "first"}
 	active, err := m.st.ActiveRuns(m.ctx(), asked, 10)
 	m.ok(err)
+	if answers, err := m.st.Heartbeat(m.ctx(), []store.Heartbeat{{RunID: active[0], Dispatch: 1}}); err != nil || !answers[0].Cancel {
+		t.Errorf("its heartbeat: %+v, %v", answers, err)
+	}
 	if r := m.change(active[0], func(r schedules.Run, now time.Time) (schedules.RunChange, bool) {
 		return schedules.RunDue(r, false, now)
 	}); r.Status != schedules.RunCancelled {

@@ -58,24 +58,19 @@ local function timed(key, member, ms)
   end
 end
 
--- log appends events to a run's stream under ids 0-1, 0-2, …, and keeps the newest 1,000. The last entry of a call carries its token, so that the
--- same call made twice is seen among the newest entries, as many as are looked at.
+-- log appends events to a run's log, "<place> <token or -> <JSON>" each, which keeps the newest 1,000. The last entry of a call carries its token, so that the same
+-- call made twice is seen among the newest entries, as many as are looked at.
 local function log(key, events, token, look)
   if #events == 0 then return end
-  local newest = redis.call('XREVRANGE', key, '+', '-', 'COUNT', look)
+  local newest = redis.call('LRANGE', key, -look, -1)
   local n = 0
-  for i, entry in ipairs(newest) do
-    if i == 1 then n = tonumber(string.match(entry[1], '%-(%d+)$')) end
-    if entry[2][3] == 't' and entry[2][4] == token then return end
+  for _, entry in ipairs(newest) do
+    local place, its = string.match(entry, '^(%d+) (%S+) ')
+    n = tonumber(place) or n
+    if its == token then return end
   end
-  for i, e in ipairs(events) do
-    n = n + 1
-    if i == #events then
-      redis.call('XADD', key, 'MAXLEN', 1000, '0-' .. int(n), 'e', e, 't', token)
-    else
-      redis.call('XADD', key, 'MAXLEN', 1000, '0-' .. int(n), 'e', e)
-    end
-  end
+  for i, e in ipairs(events) do events[i] = int(n + i) .. ' ' .. (i == #events and token or '-') .. ' ' .. e end
+  if redis.call('RPUSH', key, unpack(events)) > 1000 then redis.call('LTRIM', key, -1000, -1) end
 end
 
 -- index adds a new run to the lists of its shard other than that of all runs.
