@@ -23,6 +23,7 @@ func (s *Store) needs() []redisrights.Need {
 	on("HGETALL")
 	on("HLEN")
 	on("HMGET", "field")
+	on("HINCRBY", "field", 1)
 	on("HSET", "field", "1")
 	on("LRANGE", 0, 0)
 	on("LTRIM", 0, 0)

@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -252,19 +253,6 @@ func (s *Store) AppendEvents(ctx context.Context, id string, events ...schedules
 	return nil
 }
 
-// decodeEntry reads an entry of a run's log: "<place> <token or -> <JSON>".
-func decodeEntry(text string) (place int64, e schedules.Event, err error) {
-	first, rest, _ := strings.Cut(text, " ")
-	_, raw, ok := strings.Cut(rest, " ")
-	if place, err = strconv.ParseInt(first, 10, 64); err == nil && !ok {
-		err = errors.New("an entry has no content")
-	}
-	if err == nil {
-		err = json.Unmarshal([]byte(raw), &e)
-	}
-	return place, e, err
-}
-
 // Events reads a run's log after a position.
 func (s *Store) Events(ctx context.Context, id string, after int64, limit int) ([]schedules.Event, int64, error) {
 	shard, ok := shardOfID(id)
@@ -274,33 +262,32 @@ func (s *Store) Events(ctx context.Context, id string, after int64, limit int) (
 	after = max(0, after)
 	var events []schedules.Event
 	next := after
-	var from int64 // where the entries after the position begin in the list
-	for {
-		var oldest, list *redis.StringSliceCmd
+	key := s.keys.run(shard, id)
+	for from := after; ; {
+		var gone *redis.StringCmd
+		var list *redis.StringSliceCmd
 		err := s.pipe(ctx, func(p redis.Pipeliner) {
-			key := s.keys.run(shard, id) + ":events"
-			oldest = p.LRange(ctx, key, 0, 0)
-			list = p.LRange(ctx, key, from, from+int64(limit)-1)
+			gone = p.HGet(ctx, key, "logged")
+			list = p.LRange(ctx, key+":events", from, from+int64(limit)-1)
 		})
 		if err != nil {
 			return nil, after, s.wrap(err, "read log of run %s", id)
 		}
-		if len(oldest.Val()) > 0 {
-			first, _, err := decodeEntry(oldest.Val()[0])
-			if err != nil {
-				return nil, after, s.wrap(err, "read log of run %s", id)
-			}
-			if begins := max(0, after+1-first); begins != from { // not where it was taken to be: old entries may have gone meanwhile, too
-				from = begins
-				continue
-			}
+		base, err := strconv.ParseInt(cmp.Or(gone.Val(), "0"), 10, 64)
+		if err != nil {
+			return nil, after, s.wrap(unreadable("field logged", err), "read log of run %s", id)
 		}
-		for _, text := range list.Val() {
-			place, e, err := decodeEntry(text)
-			if err != nil {
+		if begins := max(0, after-base); begins != from { // the oldest entries are gone
+			from = begins
+			continue
+		}
+		for i, text := range list.Val() {
+			var e schedules.Event
+			_, raw, _ := strings.Cut(text, " ")
+			if err := json.Unmarshal([]byte(raw), &e); err != nil {
 				return nil, after, s.wrap(err, "read log of run %s", id)
 			}
-			events, next = append(events, e), place
+			events, next = append(events, e), base+from+int64(i)+1
 		}
 		break
 	}

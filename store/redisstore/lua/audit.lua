@@ -44,7 +44,7 @@ local function audit_run(id)
   local active, lease, score = not ended[mut.status], nil, nil
   if mut.status == 'running' then
     lease = r[3]
-    if not lease then
+    if not lease or lease == '' then
       lease = int(now)
       redis.call('HSET', key, 'lease', lease)
     end

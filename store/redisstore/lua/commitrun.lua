@@ -37,26 +37,26 @@ if ended[status] and ref ~= '' then
 end
 
 -- The run. A heartbeat that came between is not undone.
-if lease ~= '' and old[2] and mut.status == 'running' and mut.dispatch == tonumber(dispatch) and tonumber(old[2]) > tonumber(lease) then
+if lease ~= '' and old[2] and mut.status == 'running' and mut.dispatch == tonumber(dispatch) and (tonumber(old[2]) or 0) > tonumber(lease) then
   lease = old[2]
 end
-if lease ~= '' then list[#list + 1], list[#list + 2] = 'lease', lease end
-redis.call('HSET', key, unpack(list))
 local has, gone = {}, {}
 for i = 1, #list, 2 do has[list[i]] = true end
-for i, f in ipairs({ 'lease', 'result', 'error' }) do
-  if old[i + 1] and not has[f] then gone[#gone + 1] = f end
+for i, f in ipairs({ 'result', 'error' }) do
+  if old[i + 2] and not has[f] then gone[#gone + 1] = f end
 end
+if lease ~= '' or old[2] then list[#list + 1], list[#list + 2] = 'lease', lease end
+redis.call('HSET', key, unpack(list))
 if #gone > 0 then redis.call('HDEL', key, unpack(gone)) end
 timed(P .. 'leases', id, status == 'running' and lease or '')
-timed(P .. 'timers', 'r' .. id, due)
+if due ~= '' or mut.due or mut.status ~= 'running' then timed(P .. 'timers', 'r' .. id, due) end
 local waken = ''
 if due ~= '' and (not mut.due or tonumber(due) < mut.due) then waken = 'm' end
 if member ~= '' then
   redis.call('ZADD', P .. 'outbox', at, member)
   waken = 'm'
 end
-log(key .. ':events', events, token, 1)
+log(key, events, token)
 
 if ended[status] then
   local created = status ~= 'completed' and redis.call('ZSCORE', P .. 'runs:active', id)

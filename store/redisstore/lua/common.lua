@@ -58,19 +58,16 @@ local function timed(key, member, ms)
   end
 end
 
--- log appends events to a run's log, "<place> <token or -> <JSON>" each, which keeps the newest 1,000. The last entry of a call carries its token, so that the same
--- call made twice is seen among the newest entries, as many as are looked at.
-local function log(key, events, token, look)
+-- log appends events to a run's log, "<token or -> <JSON>" each, which keeps the newest 1,000; how many are gone stands in the run's row. The last entry of a call
+-- carries its token.
+local function log(key, events, token)
   if #events == 0 then return end
-  local newest = redis.call('LRANGE', key, -look, -1)
-  local n = 0
-  for _, entry in ipairs(newest) do
-    local place, its = string.match(entry, '^(%d+) (%S+) ')
-    n = tonumber(place) or n
-    if its == token then return end
+  for i, e in ipairs(events) do events[i] = (i == #events and token or '-') .. ' ' .. e end
+  local over = redis.call('RPUSH', key .. ':events', unpack(events)) - 1000
+  if over > 0 then
+    redis.call('LTRIM', key .. ':events', over, -1)
+    redis.call('HINCRBY', key, 'logged', over)
   end
-  for i, e in ipairs(events) do events[i] = int(n + i) .. ' ' .. (i == #events and token or '-') .. ' ' .. e end
-  if redis.call('RPUSH', key, unpack(events)) > 1000 then redis.call('LTRIM', key, -1000, -1) end
 end
 
 -- index adds a new run to the lists of its shard other than that of all runs.
