@@ -30,6 +30,8 @@ func (w *Worker) handle(ctx context.Context, m store.Message) error {
 		defer func() { <-w.slots }()
 	case <-w.stop:
 		return ErrNotTaken
+	case <-ctx.Done():
+		return ErrNotTaken
 	}
 	run, claimed, err := w.claim(m)
 	if err != nil || !claimed {

@@ -16,7 +16,8 @@ var ErrNotTaken = errors.New("message not taken")
 // later.
 var ErrTooNew = fmt.Errorf("%w: its run was written by a newer version of the program", ErrNotTaken)
 
-// Handler deals with one message and returns when the slot it took is free again: nil when the message is done with, ErrNotTaken when it is not.
+// Handler deals with one message and returns when the slot it took is free again: nil when the message is done with, ErrNotTaken when it is not. With the end of ctx it
+// waits for a slot no longer; what has one goes on.
 type Handler func(ctx context.Context, m store.Message) error
 
 type sentKey struct{}

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"maps"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -97,53 +98,67 @@ func New(cfg Config) (*Transport, error) {
 
 func (t *Transport) queue(q string) string { return "pyworkflow:" + t.cfg.Namespace + ":" + q }
 
-// Dispatch enqueues messages, several at a time. One that asynq has already counts as handed over.
+// Dispatch enqueues messages, those of one queue in batches where there are some. What asynq has already counts as handed over.
 func (t *Transport) Dispatch(ctx context.Context, msgs []store.Message) ([]store.Message, error) {
-	errs := each(msgs, func(_ int, m store.Message) error { return t.enqueue(ctx, m) })
-	sent := make([]store.Message, 0, len(msgs))
-	var failed error
-	for i, m := range msgs {
-		if errs[i] == nil {
-			sent = append(sent, m)
-		} else if failed == nil {
-			failed = fmt.Errorf("enqueue run %s: %w", m.RunID, errs[i])
+	parcels := pack(msgs)
+	errs := each(parcels, func(_ int, p parcel) error { return t.enqueue(ctx, p.msgs) })
+	failed := make([]error, len(msgs))
+	var first error
+	for n, p := range parcels {
+		for _, i := range p.which {
+			failed[i] = errs[n]
 		}
 	}
-	return sent, failed
+	sent := make([]store.Message, 0, len(msgs))
+	for i, m := range msgs {
+		if failed[i] == nil {
+			sent = append(sent, m)
+		} else if first == nil {
+			first = fmt.Errorf("enqueue run %s: %w", m.RunID, failed[i])
+		}
+	}
+	return sent, first
 }
 
-// each calls f for all messages, several at a time, and returns its errors in their order.
-func each(msgs []store.Message, f func(i int, m store.Message) error) []error {
-	errs := make([]error, len(msgs))
+// each calls f for all of a list, several at a time, and returns its errors in their order.
+func each[T any](list []T, f func(i int, v T) error) []error {
+	errs := make([]error, len(list))
 	slots := make(chan struct{}, inFlight)
 	var wg sync.WaitGroup
-	for i, m := range msgs {
+	for i, v := range list {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			errs[i] = f(i, m)
+			errs[i] = f(i, v)
 		})
 	}
 	wg.Wait()
 	return errs
 }
 
-func (t *Transport) enqueue(ctx context.Context, m store.Message) error {
-	raw, err := encodeMessage(m)
+// enqueue hands asynq one task for messages of one queue.
+func (t *Transport) enqueue(ctx context.Context, msgs []store.Message, opts ...asynq.Option) error {
+	encode, id := encodeBatch, ""
+	if len(msgs) == 1 {
+		encode, id = func(msgs []store.Message) ([]byte, error) { return encodeMessage(msgs[0]) }, taskID(msgs[0])
+	} else {
+		id = batchID(msgs)
+	}
+	raw, err := encode(msgs)
 	if err != nil {
 		return err
 	}
 	task := asynq.NewTask(taskType, raw)
 	if t.cfg.Headers != nil {
-		headers := maps.Clone(t.cfg.Headers(m))
-		if headers == nil {
-			headers = make(map[string]string)
+		headers := make(map[string]string)
+		if len(msgs) == 1 {
+			maps.Copy(headers, t.cfg.Headers(msgs[0]))
 		}
 		headers[sentHeader] = strconv.FormatInt(time.Now().UnixMilli(), 10)
 		task = asynq.NewTaskWithHeaders(taskType, raw, headers)
 	}
-	_, err = t.client.EnqueueContext(ctx, task, asynq.TaskID(taskID(m)), asynq.Queue(t.queue(m.Queue)),
-		asynq.MaxRetry(asynqRetries), asynq.Timeout(noLimit))
+	_, err = t.client.EnqueueContext(ctx, task, append(opts, asynq.TaskID(id), asynq.Queue(t.queue(msgs[0].Queue)),
+		asynq.MaxRetry(asynqRetries), asynq.Timeout(noLimit))...)
 	if errors.Is(err, asynq.ErrTaskIDConflict) {
 		return nil
 	}
@@ -153,12 +168,35 @@ func (t *Transport) enqueue(ctx context.Context, m store.Message) error {
 // Look says what asynq knows of messages. An archived one is gone: nobody would take it out of the archive.
 func (t *Transport) Look(ctx context.Context, msgs ...store.Message) ([]store.MessageState, error) {
 	states := make([]store.MessageState, len(msgs))
+	unknown := make([]bool, len(msgs))
 	for i, err := range each(msgs, func(i int, m store.Message) (err error) {
 		states[i], err = t.look(ctx, m)
+		if unknown[i] = errors.Is(err, asynq.ErrTaskNotFound); unknown[i] {
+			err = nil
+		}
 		return err
 	}) {
 		if err != nil {
 			return nil, fmt.Errorf("look for run %s: %w", msgs[i].RunID, err)
+		}
+	}
+	absent := make(map[string][]int)
+	for i, m := range msgs {
+		if unknown[i] {
+			absent[m.Queue] = append(absent[m.Queue], i)
+		}
+	}
+	for q, which := range absent { // by themselves
+		asked := make([]store.Message, len(which))
+		for n, i := range which {
+			asked[n] = msgs[i]
+		}
+		found, err := t.inBatches(ctx, t.queue(q), asked)
+		if err != nil {
+			return nil, fmt.Errorf("look for run %s among batches: %w", asked[0].RunID, err)
+		}
+		for _, i := range which {
+			states[i] = found[taskID(msgs[i])]
 		}
 	}
 	return states, nil
@@ -174,8 +212,8 @@ func (t *Transport) look(ctx context.Context, m store.Message) (store.MessageSta
 		info, err = t.inspector.GetTaskInfo(queue, id)
 	}
 	switch {
-	case errors.Is(err, asynq.ErrTaskNotFound):
-		return store.MessageGone, nil
+	case errors.Is(err, asynq.ErrTaskNotFound): // there is no task of its own
+		return store.MessageGone, asynq.ErrTaskNotFound
 	case err != nil && unreadable(err):
 		return store.MessageGone, t.discard(ctx, m)
 	case err != nil:
@@ -236,7 +274,7 @@ func (t *Transport) Serve(ctx context.Context, queues map[string]int, concurrenc
 		weights[t.queue(q)] = weight
 	}
 	settle := &settler{transport: t}
-	pull := &puller{link: t.link, ctx: ctx, queues: len(queues), concurrency: concurrency, every: t.cfg.CheckInterval, woken: make(chan struct{}, 1)}
+	pull := &puller{link: t.link, ctx: ctx, queues: len(queues), concurrency: concurrency, every: t.cfg.CheckInterval, woken: make(chan struct{}, 1), freed: make(chan struct{}, 1)}
 	server := asynq.NewServerFromRedisClient(pull, asynq.Config{
 		Concurrency:              concurrency,
 		Queues:                   weights,
@@ -259,7 +297,7 @@ func (t *Transport) Serve(ctx context.Context, queues map[string]int, concurrenc
 		pull.began()
 		defer pull.ended()
 		defer settle.add(queue, id)
-		return t.receive(ctx, id, task, handle)
+		return t.receive(ctx, id, task, handle, pull)
 	}))
 	if err != nil {
 		return fmt.Errorf("start asynq server: %w", err)
@@ -275,7 +313,20 @@ func (t *Transport) Serve(ctx context.Context, queues map[string]int, concurrenc
 }
 
 // receive hands one message on. What names no run is dropped: nobody waits for it.
-func (t *Transport) receive(ctx context.Context, id string, task *asynq.Task, handle worker.Handler) error {
+func (t *Transport) receive(ctx context.Context, id string, task *asynq.Task, handle worker.Handler, pull *puller) error {
+	if at, ok := sentAt(task.Headers()); ok {
+		ctx = worker.WithSent(ctx, at)
+	}
+	if strings.HasPrefix(id, batchPrefix) {
+		msgs, err := readBatch(task.Type(), task.Payload())
+		if err != nil {
+			t.cfg.Log.Warn("a batch of messages cannot be read and is dropped; keepers send its runs anew", "error", fmt.Errorf("task %q: %w", clip(id), err))
+			return nil
+		}
+		t.unpack(ctx, msgs, handle, pull)
+		return nil
+	}
+	pull.size.Store(1)
 	m, problem, err := readMessage(id, task.Type(), task.Payload())
 	if err != nil {
 		t.cfg.Log.Warn("message cannot be read and is dropped", "error", err)
@@ -283,9 +334,6 @@ func (t *Transport) receive(ctx context.Context, id string, task *asynq.Task, ha
 	}
 	if problem != "" {
 		t.cfg.Log.Warn("payload of a message is not ours; its task's id says which run it is for", append(engine.MessageAttrs(m), "problem", problem)...)
-	}
-	if at, ok := sentAt(task.Headers()); ok {
-		ctx = worker.WithSent(ctx, at)
 	}
 	err = handle(ctx, m)
 	if err != nil && !errors.Is(err, worker.ErrNotTaken) {

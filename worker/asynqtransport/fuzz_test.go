@@ -41,3 +41,35 @@ func FuzzMessage(f *testing.F) {
 		}
 	})
 }
+
+// FuzzBatch: whatever a batch's payload says, it is read as dispatches of runs or refused on one line, and a task's fields are found or not.
+func FuzzBatch(f *testing.F) {
+	f.Add([]byte(`{"v":1,"queue":"default","batch":["run_1 1 w","run_2 3 other flow"]}`))
+	f.Add([]byte(`{"v":1,"batch":["run_1 0"]}`))
+	f.Add([]byte("\x0a\x01x\x12\x02{}\x1a\x07batch:1"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		_ = fieldOf(data, 2)
+		if n := sizeOf(batchPrefix + string(data)); n < 1 || n > batchMost {
+			t.Fatalf("a task of %d messages", n)
+		}
+		msgs, err := readBatch(taskType, data)
+		if err != nil {
+			if strings.ContainsAny(err.Error(), "\n\r") || len(err.Error()) > 1000 {
+				t.Fatalf("refused: %q", err)
+			}
+			return
+		}
+		for _, m := range msgs {
+			if !isRun(m.RunID) || m.Dispatch < 1 {
+				t.Fatalf("%q is read as %+v", data, m)
+			}
+		}
+		raw, err := encodeBatch(msgs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := readBatch(taskType, raw); len(raw) <= maxPayload && (err != nil || len(again) != len(msgs)) {
+			t.Fatalf("%+v comes back as %+v, %v", msgs, again, err)
+		}
+	})
+}

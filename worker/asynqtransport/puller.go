@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"google.golang.org/protobuf/encoding/protowire"
 )
 
 const (
@@ -44,7 +43,10 @@ type puller struct {
 	concurrency int
 	every       time.Duration // between two looks while nobody tells of anything
 	woken       chan struct{}
+	freed       chan struct{}
 	running     atomic.Int64 // handlers under way
+	extra       atomic.Int64 // messages in hand beyond one for each handler: of batches
+	size        atomic.Int64 // messages of the last task
 
 	mu     sync.Mutex
 	handed int64 // tasks that asynq was given and that have not ended
@@ -66,6 +68,11 @@ func (p *puller) EvalSha(ctx context.Context, sha1 string, keys []string, args .
 	}
 	if cmd := p.next(keys[0]); cmd != nil {
 		return cmd
+	}
+	if !p.hasRoom() {
+		none := evalSha(ctx, sha1, keys, args)
+		none.SetErr(redis.Nil)
+		return none
 	}
 	cmds := make([]*redis.Cmd, p.room())
 	for i := range cmds {
@@ -92,11 +99,40 @@ func (p *puller) next(pending string) *redis.Cmd {
 	return nil
 }
 
-// room is how many tasks asynq could begin with now.
-func (p *puller) room() int {
+// free is how many messages could get a slot now.
+func (p *puller) free() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return max(1, min(p.ask, p.concurrency-int(p.handed)-len(p.ahead)))
+	return p.concurrency - int(p.handed+p.extra.Load()) - len(p.ahead)
+}
+
+// hasRoom waits, for a while, until a message could get a slot.
+func (p *puller) hasRoom() bool {
+	if p.free() > 0 {
+		return true
+	}
+	timer := time.NewTimer(p.every)
+	defer timer.Stop()
+	for {
+		select {
+		case <-p.freed:
+			if p.free() > 0 {
+				return true
+			}
+		case <-timer.C:
+			return p.free() > 0
+		case <-p.ctx.Done():
+			return false
+		}
+	}
+}
+
+// room is how many tasks asynq could begin with now, if they carry as much as the last.
+func (p *puller) room() int {
+	free := p.free() / max(1, int(p.size.Load()))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return max(1, min(p.ask, free))
 }
 
 // took keeps what more was taken than was asked for. It is true when nothing waits in any queue.
@@ -144,8 +180,27 @@ func (p *puller) began() { p.running.Add(1) }
 func (p *puller) ended() {
 	p.running.Add(-1)
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.handed = max(0, p.handed-1)
+	p.mu.Unlock()
+	p.tell()
+}
+
+// unpacked is told of how many messages a task carries, one of each but the first that has ended.
+func (p *puller) unpacked(n int) {
+	p.size.Store(int64(n))
+	p.extra.Add(int64(n - 1))
+}
+
+func (p *puller) one() {
+	p.extra.Add(-1)
+	p.tell()
+}
+
+func (p *puller) tell() {
+	select {
+	case p.freed <- struct{}{}:
+	default:
+	}
 }
 
 // listen is told by senders, until ctx ends. A subscription that is lost is taken up again by the client; meanwhile there are the looks.
@@ -179,31 +234,11 @@ func (p *puller) putBack() {
 	defer cancel()
 	for _, t := range left {
 		text, _ := t.cmd.Text()
-		id, ok := idOf([]byte(text))
-		if !ok {
+		id := string(fieldOf([]byte(text), 3))
+		if id == "" {
 			continue // asynq's own look at leases that have run out finds it
 		}
 		prefix := strings.TrimSuffix(t.keys[0], "pending")
 		_ = requeueCmd.Run(ctx, p.link.UniversalClient, []string{prefix + "active", t.keys[3], t.keys[0], prefix + "t:" + id}, id, time.Now().UnixNano()).Err() // else the same
 	}
-}
-
-// idOf reads the id of a task as asynq encodes it: field 3 of a protobuf message.
-func idOf(b []byte) (string, bool) {
-	for len(b) > 0 {
-		number, kind, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			return "", false
-		}
-		b = b[n:]
-		if number == 3 && kind == protowire.BytesType {
-			id, n := protowire.ConsumeBytes(b)
-			return string(id), n >= 0
-		}
-		if n = protowire.ConsumeFieldValue(number, kind, b); n < 0 {
-			return "", false
-		}
-		b = b[n:]
-	}
-	return "", false
 }

@@ -29,7 +29,7 @@ func (t *Transport) Queues(ctx context.Context) ([]store.QueueState, error) {
 	slices.Sort(names)
 	type asked struct {
 		waiting, active, scheduled, retry, archived, paused *redis.IntCmd
-		oldest                                              *redis.StringSliceCmd
+		first, held                                         *redis.StringSliceCmd // tasks that wait, the oldest last, and active ones
 	}
 	answers := make([]asked, len(names))
 	_, err = t.cfg.Client.Pipelined(ctx, func(p redis.Pipeliner) error {
@@ -38,7 +38,7 @@ func (t *Transport) Queues(ctx context.Context) ([]store.QueueState, error) {
 			answers[i] = asked{
 				waiting: p.LLen(ctx, k.pending()), active: p.LLen(ctx, k.active()), scheduled: p.ZCard(ctx, k.prefix+"scheduled"),
 				retry: p.ZCard(ctx, k.prefix+"retry"), archived: p.ZCard(ctx, k.prefix+"archived"), paused: p.Exists(ctx, pausedKey(t.queue(name))),
-				oldest: p.LRange(ctx, k.pending(), -1, -1),
+				first: p.LRange(ctx, k.pending(), -searched, -1), held: p.LRange(ctx, k.active(), 0, searched-1),
 			}
 		}
 		return nil
@@ -51,10 +51,10 @@ func (t *Transport) Queues(ctx context.Context) ([]store.QueueState, error) {
 	_, err = t.cfg.Client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, name := range names {
 			a := answers[i]
-			states[i] = store.QueueState{Queue: name, Waiting: int(a.waiting.Val()), Active: int(a.active.Val()), Scheduled: int(a.scheduled.Val()),
+			states[i] = store.QueueState{Queue: name, Waiting: messagesIn(a.first.Val(), a.waiting.Val()), Active: messagesIn(a.held.Val(), a.active.Val()), Scheduled: int(a.scheduled.Val()),
 				Retry: int(a.retry.Val()), Archived: int(a.archived.Val()), Paused: a.paused.Val() > 0, Resume: fmt.Sprintf("redis-cli DEL '%s'", pausedKey(t.queue(name)))}
-			if ids := a.oldest.Val(); len(ids) > 0 {
-				since[i] = p.HGet(ctx, keysOf(t.queue(name)).tasks()+ids[0], "pending_since")
+			if ids := a.first.Val(); len(ids) > 0 {
+				since[i] = p.HGet(ctx, keysOf(t.queue(name)).tasks()+ids[len(ids)-1], "pending_since")
 			}
 		}
 		return nil
@@ -71,6 +71,18 @@ func (t *Transport) Queues(ctx context.Context) ([]store.QueueState, error) {
 		}
 	}
 	return states, nil
+}
+
+// messagesIn is how many messages a list of tasks carries. Of a long one some are looked at, and the others taken to be like them.
+func messagesIn(ids []string, tasks int64) int {
+	n := 0
+	for _, id := range ids {
+		n += sizeOf(id)
+	}
+	if tasks > int64(len(ids)) && len(ids) > 0 {
+		return int(int64(n) * tasks / int64(len(ids)))
+	}
+	return n
 }
 
 // PauseQueue tells all workers to take nothing more from a queue; what they have goes on. It lasts until ResumeQueue, over restarts too. A queue that nothing was

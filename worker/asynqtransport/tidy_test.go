@@ -119,7 +119,7 @@ func TestWhatIsDropped(t *testing.T) {
 	for i := range 8 {
 		all = append(all, msg("default", i))
 	}
-	dispatch(t, b.tr, all...)
+	dispatchEach(t, b.tr, all...)
 	b.do("LREM @pending 0 run_001:1", "LPUSH @active run_001:1", "ZADD @lease 1 run_001:1", "HSET @t:run_001:1 state active",
 		"LREM @pending 0 run_002:1", "ZADD @retry 1 run_002:1", "HSET @t:run_002:1 state retry",
 		"LREM @pending 0 run_003:1", "ZADD @scheduled 1 run_003:1", "HSET @t:run_003:1 state scheduled",
@@ -153,7 +153,7 @@ func TestRecordsThatWaitNowhereAreRemoved(t *testing.T) {
 		for i := range 7 {
 			all = append(all, msg("default", i))
 		}
-		dispatch(t, b.tr, append(all, msg("other", 1))...)
+		dispatchEach(t, b.tr, append(all, msg("other", 1))...)
 		b.do("DEL @pending", "RPUSH @pending run_000:1", "RPUSH @active run_001:1", "ZADD @lease 9999999999 run_001:1", "ZADD @scheduled 1 run_002:1",
 			"ZADD @retry 1 run_003:1", "ZADD @archived 1 run_004:1", "ZADD @completed 1 run_005:1", "HSET @t:junk msg x")
 		b.tidyUntil(name+": what waits nowhere is gone", func() bool {
@@ -272,7 +272,7 @@ func TestTidyGoesRound(t *testing.T) {
 	for i := range 1200 {
 		all = append(all, msg("default", i))
 	}
-	dispatch(t, b.tr, all...)
+	dispatchEach(t, b.tr, all...)
 	for range all {
 		b.receive()
 	}
