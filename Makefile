@@ -17,10 +17,13 @@ WORLDS        ?= 3
 REPORT        ?=
 KEEP          ?=
 RACE          ?=
+LOAD          ?= all
+ROUNDS        ?= 1
+FLAGS         ?= -warmup 10s -measure 30s
 RACE_PACKAGES ?= ./store/... ./engine/... ./beat/... ./worker/... ./client/...
 
 .DEFAULT_GOAL := help
-.PHONY: help deps run build test race faults faults-proof bench fuzz lint fmt cross dist compose-test clean
+.PHONY: help deps run build test race faults faults-proof bench benchmarks fuzz lint fmt cross dist compose-test clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +45,7 @@ test: deps ## run all tests with the race detector, each on a redis-server of it
 	CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 $(GO) test -race -p $(TEST_PACKAGES) -timeout $(TEST_TIMEOUT) $$($(GO) list ./... | grep -v '/workflowtest$$')
 	CGO_ENABLED=0 $(GO) test -trimpath -timeout $(TEST_TIMEOUT) ./workflowtest
 	cd test/deploy && $(GO) vet ./... && $(GO) test ./...
+	cd bench && $(GO) vet ./... && $(GO) test ./...
 
 race: deps ## look for rare races: the concurrent packages COUNT (5) times over
 	CGO_ENABLED=1 $(GO) test -race -timeout 60m -count $(COUNT) $(RACE_PACKAGES)
@@ -57,7 +61,11 @@ faults: deps ## break everything that can break, and see the promises kept: SEED
 faults-proof: deps ## take each defence out of the program, and see the fault suite fail
 	$(FAULTS) -test.run TestDefences -prove -for 15s -defence '$(SCENARIO)'
 
-bench: deps ## run the Go benchmarks
+# LOAD: L0, L1, L2, L2s, L3, H, M, local, net, scale, guard or all, or several with commas; FLAGS: more of the program's (cd bench && go run . -h).
+bench: deps ## measure beside asynq and gocron, each with processes and a redis-server of its own: LOAD, ROUNDS, FLAGS
+	cd bench && $(GO) run . -load $(LOAD) -rounds $(ROUNDS) $(FLAGS)
+
+benchmarks: deps ## run the Go benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 fuzz: ## run each fuzz target for FUZZTIME (20s)

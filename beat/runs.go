@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	runsAtOnce = 8               // transitions of runs at a time
+	runsAtOnce = 64              // transitions of runs at a time
 	lookAgain  = 5 * time.Second // between the two looks at a task that is active without a claim
 	lookForget = time.Minute     // a first look older than this does not count
 	outboxLook = 4096            // messages of one shard's outbox that are looked through

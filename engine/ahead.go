@@ -24,7 +24,8 @@ type foreseen struct {
 	at    time.Time
 }
 
-// Prepare reads the schedules' states, so that the next Decide of theirs, soon, need not. It changes nothing; what cannot be read, or is too much, is left to Decide.
+// Prepare reads the schedules' states, so that the next Decide of theirs, soon, need not. It changes nothing; what cannot be read, is too much, or is about to change
+// because a run is active, is left to Decide.
 func (e *Engine) Prepare(ctx context.Context, refs ...schedules.Ref) {
 	loaded, _, err := e.cfg.Store.Load(ctx, refs...)
 	if err != nil {
@@ -44,7 +45,8 @@ func (e *Engine) Prepare(ctx context.Context, refs ...schedules.Ref) {
 		e.ahead.states = make(map[schedules.Ref]foreseen)
 	}
 	for i, l := range loaded {
-		if l.Err == nil && len(e.ahead.states) < aheadMost {
+		// The end of a run would change it before it is used.
+		if l.Err == nil && l.State.Schedule.Active == 0 && len(e.ahead.states) < aheadMost {
 			e.ahead.states[refs[i]] = foreseen{l.State, now}
 		}
 	}

@@ -240,6 +240,11 @@ func TestAStateReadAheadIsUsedOnceIfNothingHasChanged(t *testing.T) {
 		if d := b.e.Decide(t.Context(), changed)[0]; d.Committed || d.Err != nil || d.Schedule.Total != 1 || b.store.loads != 1 || len(b.fates(changed)) != 1 {
 			t.Errorf("changed since: %+v after %d loads", d, b.store.loads)
 		}
+		b.e.Prepare(t.Context(), changed) // its run is active, and will change it
+		b.store.loads = 0
+		if b.decide(changed); b.store.loads != 1 {
+			t.Errorf("with an active run: %d loads", b.store.loads)
+		}
 		b.e.Prepare(t.Context(), old)
 		<-time.After(time.Minute)
 		b.store.loads = 0

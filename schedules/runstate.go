@@ -190,7 +190,7 @@ func RunDue(r Run, gone bool, now time.Time) (RunChange, bool) {
 	case gone:
 		return sendRun(r, now, "its message was gone; sent anew"), true
 	default: // on its way: look again, the less often the longer it waits
-		r.Due = now.Add(min(max(LookAfter, now.Sub(r.CreatedAt)/4), 5*time.Minute)).Truncate(time.Millisecond)
+		r.Due = now.Add(min(max(LookAfter, now.Sub(r.CreatedAt)), 5*time.Minute)).Truncate(time.Millisecond)
 		return change(r, now), true
 	}
 }

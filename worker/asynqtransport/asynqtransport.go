@@ -165,11 +165,27 @@ func (t *Transport) enqueue(ctx context.Context, msgs []store.Message, opts ...a
 	return err
 }
 
-// Look says what asynq knows of messages. An archived one is gone: nobody would take it out of the archive.
+// Look says what asynq knows of messages. An archived one is gone: nobody would take it out of the archive. While the oldest task of a queue has waited for longer than
+// after which runs are looked for, its messages count as waiting, unseen: workers have more to do than they can, and to look for each would leave them less.
 func (t *Transport) Look(ctx context.Context, msgs ...store.Message) ([]store.MessageState, error) {
 	states := make([]store.MessageState, len(msgs))
 	unknown := make([]bool, len(msgs))
+	behind := make(map[string]bool) // queues whose oldest task has waited for long
+	for _, m := range msgs {
+		if _, asked := behind[m.Queue]; asked {
+			continue
+		}
+		long, err := t.waitsLong(ctx, t.queue(m.Queue))
+		if err != nil {
+			return nil, fmt.Errorf("look for run %s: %w", m.RunID, err)
+		}
+		behind[m.Queue] = long
+	}
 	for i, err := range each(msgs, func(i int, m store.Message) (err error) {
+		if behind[m.Queue] {
+			states[i] = store.MessageQueued
+			return nil
+		}
 		states[i], err = t.look(ctx, m)
 		if unknown[i] = errors.Is(err, asynq.ErrTaskNotFound); unknown[i] {
 			err = nil

@@ -164,8 +164,25 @@ func (t *Transport) again(ctx context.Context, m store.Message, opts ...asynq.Op
 	}
 }
 
-// inBatches looks for messages among a queue's batches. While what waits longest has waited for so long that they may stand behind it, that is not looked into:
-// they count as waiting.
+// waitsLong reports whether the oldest task that waits in a queue has waited for longer than after which runs are looked for.
+func (t *Transport) waitsLong(ctx context.Context, queue string) (bool, error) {
+	k := keysOf(queue)
+	ids, err := t.cfg.Client.LRange(ctx, k.pending(), -1, -1).Result()
+	if err != nil || len(ids) == 0 {
+		if redis.HasErrorPrefix(err, "WRONGTYPE") {
+			err = nil // damaged: each is looked for
+		}
+		return false, err
+	}
+	text, err := t.cfg.Client.HGet(ctx, k.tasks()+ids[0], "pending_since").Result()
+	if err != nil && !errors.Is(err, redis.Nil) && !redis.HasErrorPrefix(err, "WRONGTYPE") {
+		return false, err
+	}
+	since, err := strconv.ParseInt(text, 10, 64)
+	return err == nil && since > 0 && time.Since(time.Unix(0, since)) > schedules.LookAfter, nil
+}
+
+// inBatches looks for messages among a queue's batches.
 func (t *Transport) inBatches(ctx context.Context, queue string, msgs []store.Message) (map[string]store.MessageState, error) {
 	k := keysOf(queue)
 	var waiting, active, retry *redis.StringSliceCmd
@@ -180,15 +197,8 @@ func (t *Transport) inBatches(ctx context.Context, queue string, msgs []store.Me
 	}
 	states := make(map[string]store.MessageState, len(msgs))
 	rest := store.MessageGone
-	if ids := waiting.Val(); len(ids) > 0 {
-		text, err := t.cfg.Client.HGet(ctx, k.tasks()+ids[len(ids)-1], "pending_since").Result()
-		if err != nil && !errors.Is(err, redis.Nil) {
-			return nil, err
-		}
-		since, err := strconv.ParseInt(text, 10, 64)
-		if err == nil && time.Since(time.Unix(0, since)) > schedules.LookAfter || many.Val() > searched {
-			rest = store.MessageQueued
-		}
+	if many.Val() > searched {
+		rest = store.MessageQueued // it might be further back
 	}
 	for _, m := range msgs {
 		states[taskID(m)] = rest
