@@ -48,3 +48,35 @@ func BenchmarkJitterDelay(b *testing.B) {
 		JitterDelay(Duration(time.Minute), "sched_0123456789ab", nominal, time.Time{})
 	}
 }
+
+// BenchmarkDecide is a tick that starts, for each kind of spec: what a beat computes for a fire.
+func BenchmarkDecide(b *testing.B) {
+	created := midnight
+	for _, bm := range []struct {
+		name string
+		spec Spec
+	}{
+		{"cron", Spec{Cron: "*/5 * * * * *", Timezone: "America/New_York"}},
+		{"interval", Spec{Interval: "5s"}},
+		{"calendar", Spec{Calendar: []Calendar{{Second: "*/5", Minute: "*", Hour: "*"}}}},
+	} {
+		b.Run(bm.name, func(b *testing.B) {
+			c, err := Create(CreateRequest{ID: "s", Incarnation: "0123456789ab", Workflow: "w", Definition: Definition{Spec: bm.spec, Overlap: OverlapAllowAll}}, created)
+			if err != nil {
+				b.Fatal(err)
+			}
+			t, err := Compile(c.Schedule.Spec)
+			if err != nil {
+				b.Fatal(err)
+			}
+			st := State{Schedule: c.Schedule, Timing: t}
+			now := c.Schedule.NextDue
+			b.ReportAllocs()
+			for b.Loop() {
+				if c, ok := Decide(st, now); !ok || len(c.Start) != 1 {
+					b.Fatalf("nothing starts: %+v", c)
+				}
+			}
+		})
+	}
+}
