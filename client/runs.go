@@ -329,13 +329,16 @@ func (c *Client) CancelRun(ctx context.Context, id, reason string) (Run, error) 
 
 // endLost ends a run that was asked to cancel if its lease, which has run out, is not renewed for LeaseDoubt of this process's own clock. A keeper may come before.
 func (c *Client) endLost(ctx context.Context, r schedules.Run) (schedules.Run, error) {
-	out, since := r.Lease, time.Now()
+	out, since, asked := r.Lease, time.Now(), r
 	err := c.await(ctx, func() (done bool, err error) {
-		if r, err = c.run(ctx, r.ID); err != nil {
+		if r, err = c.run(ctx, asked.ID); err != nil {
 			return false, err
 		}
 		return r.Status != schedules.RunRunning || !r.Lease.Equal(out) || time.Since(since) >= schedules.LeaseDoubt, nil
 	})
+	if ctx.Err() != nil { // the request is recorded: a keeper sees to it
+		return asked, nil
+	}
 	if err != nil {
 		return r, err
 	}

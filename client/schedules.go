@@ -98,7 +98,9 @@ func (c *Client) CreateSchedules(ctx context.Context, reqs ...CreateRequest) []C
 			unknown, seen := known[req.Workflow]
 			if !seen && !req.Force {
 				unknown = c.CheckWorkflow(ctx, req.Workflow)
-				known[req.Workflow] = unknown
+				if _, final := errors.AsType[*UnknownWorkflowError](unknown); final || unknown == nil {
+					known[req.Workflow] = unknown
+				}
 			}
 			if made.Err = unknown; unknown != nil && !req.Force {
 				continue

@@ -100,7 +100,7 @@ func (e *Engine) Decide(ctx context.Context, refs ...schedules.Ref) []Decided {
 		for i, at := range todo {
 			batch[i] = refs[at]
 		}
-		loaded, now, err := e.load(ctx, batch, try == 0)
+		loaded, foreseen, now, err := e.load(ctx, batch, try == 0)
 		if err != nil {
 			for _, at := range todo {
 				out[at].Err = store.Named(err, "load schedule", refs[at].ID)
@@ -121,6 +121,9 @@ func (e *Engine) Decide(ctx context.Context, refs ...schedules.Ref) []Decided {
 				continue
 			}
 			c, ok := schedules.Decide(st, now)
+			if !ok && foreseen[i] { // no commit tells whether it has changed since
+				again = append(again, at)
+			}
 			if !ok {
 				continue
 			}
@@ -151,12 +154,14 @@ func (e *Engine) Decide(ctx context.Context, refs ...schedules.Ref) []Decided {
 	return out
 }
 
-// load reads states, but, if it may, those that were read ahead.
-func (e *Engine) load(ctx context.Context, refs []schedules.Ref, mayUseAhead bool) ([]store.Loaded, time.Time, error) {
+// load reads states, but, if it may, those that were read ahead, and says which those are.
+func (e *Engine) load(ctx context.Context, refs []schedules.Ref, mayUseAhead bool) (loaded []store.Loaded, foreseen []bool, now time.Time, err error) {
+	foreseen = make([]bool, len(refs))
 	if !mayUseAhead {
-		return e.cfg.Store.Load(ctx, refs...)
+		loaded, now, err = e.cfg.Store.Load(ctx, refs...)
+		return loaded, foreseen, now, err
 	}
-	loaded := make([]store.Loaded, len(refs))
+	loaded = make([]store.Loaded, len(refs))
 	var rest []schedules.Ref
 	var at []int
 	for i, ref := range refs {
@@ -165,20 +170,20 @@ func (e *Engine) load(ctx context.Context, refs []schedules.Ref, mayUseAhead boo
 			rest, at = append(rest, ref), append(at, i)
 			continue
 		}
-		loaded[i].State = st
+		loaded[i].State, foreseen[i] = st, true
 	}
-	now := e.cfg.Store.Estimate()
+	now = e.cfg.Store.Estimate()
 	if len(rest) > 0 {
 		read, clock, err := e.cfg.Store.Load(ctx, rest...)
 		if err != nil {
-			return nil, now, err
+			return nil, nil, now, err
 		}
 		for n, i := range at {
 			loaded[i] = read[n]
 		}
 		now = clock
 	}
-	return loaded, now, nil
+	return loaded, foreseen, now, nil
 }
 
 // complete adds to a state what the store does not know.

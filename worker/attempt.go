@@ -330,6 +330,7 @@ func (w *Worker) finish(h *held, o schedules.Outcome) (schedules.Run, bool) {
 	h.flushing.Lock()
 	events := h.take() // go with the outcome
 	h.flushing.Unlock()
+	defer func() { h.putBack(events); w.flush(w.base, h) }() // what did not go with it, or came later
 	known := &h.run
 	jitter := rand.Float64()
 	recorded := false
@@ -345,8 +346,7 @@ func (w *Worker) finish(h *held, o schedules.Outcome) (schedules.Run, bool) {
 			return c, true, nil
 		})
 		cancel()
-		if err != nil || !recorded {
-			h.putBack(events)
+		if err == nil && recorded {
 			events = nil
 		}
 		switch {
@@ -354,7 +354,6 @@ func (w *Worker) finish(h *held, o schedules.Outcome) (schedules.Run, bool) {
 			if !recorded && try == 0 {
 				h.log.Warn("outcome is refused: the run has ended or another worker has it", "status", string(run.Status))
 			}
-			w.flush(w.base, h) // what the store did not take before
 			return run, recorded
 		case errors.Is(err, store.ErrNotFound):
 			h.log.Warn("outcome is refused: the run is gone")

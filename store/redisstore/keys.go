@@ -28,7 +28,7 @@ const shards = 16
 //	outbox                       zset     "<run id> <dispatch> <queue>" by the time it was written
 //	r:<run id>                   hash     fix, in, mut, lease, result, error: a run
 //	r:…:steps                    hash     step key → "<place> <JSON>"
-//	r:…:events                   list     its log, oldest first: token, JSON
+//	r:…:log                      list     its log, oldest first: token, JSON
 //	runs, runs:s:<id>, runs:free, runs:w:<wf>, runs:active, runs:failed, runs:cancelled
 //	                             zset     run ids by creation: all, of a schedule id, of none, of a workflow, not ended, ended so
 //	b:<backfill id>              hash     row, tally: a backfill

@@ -268,7 +268,7 @@ func (s *Store) Events(ctx context.Context, id string, after int64, limit int) (
 		var list *redis.StringSliceCmd
 		err := s.pipe(ctx, func(p redis.Pipeliner) {
 			gone = p.HGet(ctx, key, "logged")
-			list = p.LRange(ctx, key+":events", from, from+int64(limit)-1)
+			list = p.LRange(ctx, key+":log", from, from+int64(limit)-1)
 		})
 		if err != nil {
 			return nil, after, s.wrap(err, "read log of run %s", id)

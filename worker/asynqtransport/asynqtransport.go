@@ -342,7 +342,7 @@ func (t *Transport) receive(ctx context.Context, id string, task *asynq.Task, ha
 		t.unpack(ctx, msgs, handle, pull)
 		return nil
 	}
-	pull.size.Store(1)
+	pull.unpacked(1)
 	m, problem, err := readMessage(id, task.Type(), task.Payload())
 	if err != nil {
 		t.cfg.Log.Warn("message cannot be read and is dropped", "error", err)
@@ -351,7 +351,9 @@ func (t *Transport) receive(ctx context.Context, id string, task *asynq.Task, ha
 	if problem != "" {
 		t.cfg.Log.Warn("payload of a message is not ours; its task's id says which run it is for", append(engine.MessageAttrs(m), "problem", problem)...)
 	}
-	err = handle(ctx, m)
+	soon, cancel := context.WithTimeout(ctx, onePatience)
+	defer cancel()
+	err = handle(soon, m)
 	if err != nil && !errors.Is(err, worker.ErrNotTaken) {
 		t.cfg.Log.Warn("message was not dealt with", append(engine.MessageAttrs(m), "error", err)...)
 		return nil

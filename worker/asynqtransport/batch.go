@@ -7,9 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -29,7 +31,9 @@ const (
 	// slotPatience is how long a message of a batch waits in its worker for a slot. Then it is enqueued by itself, for whichever worker has one: a batch must not
 	// keep runs from workers that are idle.
 	slotPatience = 100 * time.Millisecond
-	putBackOne   = 5 * time.Second
+	// onePatience is the same for a message by itself, of which a worker may have taken more than it has slots for. asynq puts it back.
+	onePatience = time.Second
+	putBackOne  = 5 * time.Second
 )
 
 // parcel is what one task carries; which says where its messages stand among those handed over.
@@ -136,13 +140,19 @@ func (t *Transport) unpack(ctx context.Context, msgs []store.Message, handle wor
 	soon, cancel := context.WithTimeout(ctx, slotPatience)
 	defer cancel()
 	var wg sync.WaitGroup
-	for i, m := range msgs {
+	var left atomic.Int64
+	left.Store(int64(len(msgs)))
+	for _, m := range msgs {
 		wg.Go(func() {
-			err := handle(soon, m)
-			if i > 0 {
-				pull.one()
-			}
-			switch {
+			defer func() {
+				if p := recover(); p != nil { // asynq does that for what it calls itself
+					t.cfg.Log.Error("handling a message panicked", append(engine.MessageAttrs(m), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))...)
+				}
+				if left.Add(-1) > 0 {
+					pull.one()
+				}
+			}()
+			switch err := handle(soon, m); {
 			case errors.Is(err, worker.ErrTooNew):
 				t.again(ctx, m, asynq.ProcessIn(tooNewDelay))
 			case errors.Is(err, worker.ErrNotTaken):

@@ -170,3 +170,63 @@ func TestForgedBatches(t *testing.T) {
 	eventually(t, "good messages arrive", func() bool { return slices.Equal(k.sorted(), all) })
 	eventually(t, "each forged batch is told of", func() bool { return strings.Count(l.String(), "a batch of messages cannot be read") == 7 })
 }
+
+// What asynq cannot read takes no slot for good.
+func TestUnreadableTasksDoNotStopAWorker(t *testing.T) {
+	server, ns := redistest.Shared(t), redistest.Namespace(t)
+	tr, _ := open(t, server, ns)
+	k, goOn := &taken{}, make(chan struct{})
+	serve(t, tr, map[string]int{"default": 1, "other": 1}, 2, func(_ context.Context, m store.Message) error {
+		k.add(m)
+		<-goOn
+		return nil
+	})
+	client, prefix := server.Client(t), "asynq:{pyworkflow:"+ns+":default}:"
+	dispatch(t, tr, msg("default", 0)) // it is never idle
+	eventually(t, "the first is handled", func() bool { return len(k.sorted()) == 1 })
+	for _, id := range []string{"bad1", "bad2", "bad3"} {
+		if err := client.HSet(t.Context(), prefix+"t:"+id, "msg", "\x00\xff", "state", "pending").Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := client.LPush(t.Context(), prefix+"pending", id).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dispatch(t, tr, msg("default", 1))
+	eventually(t, "the next is handled though three cannot be read", func() bool { return len(k.sorted()) == 2 })
+	close(goOn)
+	all := messages("default", 20)
+	dispatch(t, tr, all...)
+	dispatch(t, tr, messages("other", 20)...)
+	eventually(t, "all others are handled", func() bool { return len(k.sorted()) == 42 })
+}
+
+// A slot that one message of a batch has left is another's, whatever else of the batch goes on.
+func TestSlotsOfABatchAreFreedOneByOne(t *testing.T) {
+	server, ns := redistest.Shared(t), redistest.Namespace(t)
+	tr, _ := open(t, server, ns)
+	dispatch(t, tr, messages("default", 4)...)
+	free, k := make(chan struct{}, 2), &taken{}
+	ends := make(chan struct{})
+	goOn := make(chan struct{})
+	serve(t, tr, map[string]int{"default": 1}, 2, func(ctx context.Context, m store.Message) error {
+		select {
+		case free <- struct{}{}:
+			defer func() { <-free }()
+		case <-ctx.Done():
+			return worker.ErrNotTaken
+		}
+		k.add(m)
+		select {
+		case <-ends:
+		case <-goOn:
+		}
+		return nil
+	})
+	for n := 2; n < 4; n++ {
+		eventually(t, "two are handled at a time", func() bool { return len(k.sorted()) == n })
+		ends <- struct{}{} // one of them ends, the other goes on
+	}
+	eventually(t, "the last begins", func() bool { return len(k.sorted()) == 4 })
+	close(goOn)
+}

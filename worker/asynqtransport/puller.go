@@ -2,9 +2,9 @@ package asynqtransport
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -44,15 +44,15 @@ type puller struct {
 	every       time.Duration // between two looks while nobody tells of anything
 	woken       chan struct{}
 	freed       chan struct{}
-	running     atomic.Int64 // handlers under way
-	extra       atomic.Int64 // messages in hand beyond one for each handler: of batches
-	size        atomic.Int64 // messages of the last task
 
-	mu     sync.Mutex
-	handed int64 // tasks that asynq was given and that have not ended
-	ahead  []pulled
-	idle   int // questions in a row that found nothing
-	ask    int // how many tasks the next question asks for, if there is room: twice as many as the last, as long as there are enough
+	mu      sync.Mutex
+	running int // handlers under way
+	handed  int // tasks that asynq was given and that have not ended
+	extra   int // messages in hand beyond one for each task: of batches
+	size    int // messages of the last task
+	ahead   []pulled
+	idle    int            // questions in a row that found nothing
+	ask     map[string]int // by queue, how many tasks the next question asks for, if there is room: twice as many as the last, as long as there are enough
 }
 
 // pulled is a task that was taken and not handed on yet.
@@ -66,15 +66,18 @@ func (p *puller) EvalSha(ctx context.Context, sha1 string, keys []string, args .
 	if len(keys) != 4 || !strings.HasSuffix(keys[0], ":pending") || !strings.HasSuffix(keys[3], ":lease") {
 		return p.link.EvalSha(ctx, sha1, keys, args...)
 	}
+	none := evalSha(ctx, sha1, keys, args)
+	none.SetErr(redis.Nil)
+	if p.ctx.Err() != nil {
+		return none
+	}
 	if cmd := p.next(keys[0]); cmd != nil {
 		return cmd
 	}
 	if !p.hasRoom() {
-		none := evalSha(ctx, sha1, keys, args)
-		none.SetErr(redis.Nil)
 		return none
 	}
-	cmds := make([]*redis.Cmd, p.room())
+	cmds := make([]*redis.Cmd, p.room(keys[0]))
 	for i := range cmds {
 		cmds[i] = evalSha(ctx, sha1, keys, args)
 	}
@@ -93,46 +96,54 @@ func (p *puller) next(pending string) *redis.Cmd {
 		if t.keys[0] == pending {
 			p.ahead = append(p.ahead[:i:i], p.ahead[i+1:]...)
 			p.handed++
+			p.idle = 0
 			return t.cmd
 		}
 	}
 	return nil
 }
 
-// free is how many messages could get a slot now.
-func (p *puller) free() int {
+// free is how many messages could get a slot now; p.mu is held.
+func (p *puller) free() int { return p.concurrency - p.handed - p.extra - len(p.ahead) }
+
+// look reports whether a message could get a slot, and whether waiting for one is of use: not while asynq only has to ask another queue.
+func (p *puller) look(reconcile bool) (room, wait bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.concurrency - int(p.handed+p.extra.Load()) - len(p.ahead)
+	if reconcile { // asynq began what it was given long ago, or never will: what it cannot read has no handler
+		p.handed = p.running
+	}
+	return p.free() > 0, len(p.ahead) == 0
 }
 
 // hasRoom waits, for a while, until a message could get a slot.
 func (p *puller) hasRoom() bool {
-	if p.free() > 0 {
-		return true
+	room, wait := p.look(false)
+	if room || !wait {
+		return room
 	}
 	timer := time.NewTimer(p.every)
 	defer timer.Stop()
 	for {
 		select {
 		case <-p.freed:
-			if p.free() > 0 {
+			if room, _ := p.look(false); room {
 				return true
 			}
 		case <-timer.C:
-			return p.free() > 0
+			room, _ := p.look(true)
+			return room
 		case <-p.ctx.Done():
 			return false
 		}
 	}
 }
 
-// room is how many tasks asynq could begin with now, if they carry as much as the last.
-func (p *puller) room() int {
-	free := p.free() / max(1, int(p.size.Load()))
+// room is how many tasks of a queue asynq could begin with now, if they carry as much as the last.
+func (p *puller) room(pending string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return max(1, min(p.ask, free))
+	return max(1, min(p.ask[pending], p.free()/max(1, p.size)))
 }
 
 // took keeps what more was taken than was asked for. It is true when nothing waits in any queue.
@@ -146,20 +157,22 @@ func (p *puller) took(keys []string, cmds []*redis.Cmd) bool {
 		p.handed++
 		p.idle = 0
 	}
-	p.ask = min(2*len(cmds), pullMost)
+	if p.ask == nil {
+		p.ask = make(map[string]int)
+	}
+	p.ask[keys[0]] = min(2*len(cmds), pullMost)
 	for _, c := range cmds[1:] {
 		if c.Err() == nil {
 			p.ahead = append(p.ahead, pulled{keys, c})
 		}
 	}
-	if noTask(cmds[len(cmds)-1]) {
-		p.ask = 1
+	if cmds[len(cmds)-1].Err() != nil {
+		p.ask[keys[0]] = 1
 	}
 	if p.idle < p.queues {
 		return false
 	}
 	p.idle = 0
-	p.handed = p.running.Load() // what asynq could not read had no handler
 	return len(p.ahead) == 0
 }
 
@@ -175,24 +188,31 @@ func (p *puller) await() {
 }
 
 // began and ended are told of every handler.
-func (p *puller) began() { p.running.Add(1) }
+func (p *puller) began() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.running++
+}
 
 func (p *puller) ended() {
-	p.running.Add(-1)
 	p.mu.Lock()
+	p.running--
 	p.handed = max(0, p.handed-1)
 	p.mu.Unlock()
 	p.tell()
 }
 
-// unpacked is told of how many messages a task carries, one of each but the first that has ended.
+// unpacked is told of how many messages a task carries, one of the end of each but the last.
 func (p *puller) unpacked(n int) {
-	p.size.Store(int64(n))
-	p.extra.Add(int64(n - 1))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.size, p.extra = n, p.extra+n-1
 }
 
 func (p *puller) one() {
-	p.extra.Add(-1)
+	p.mu.Lock()
+	p.extra--
+	p.mu.Unlock()
 	p.tell()
 }
 
@@ -232,7 +252,10 @@ func (p *puller) putBack() {
 	p.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), putBackLimit)
 	defer cancel()
-	for _, t := range left {
+	if len(left) == 0 {
+		return
+	}
+	for _, t := range slices.Backward(left) { // the oldest comes to stand first
 		text, _ := t.cmd.Text()
 		id := string(fieldOf([]byte(text), 3))
 		if id == "" {
@@ -241,4 +264,5 @@ func (p *puller) putBack() {
 		prefix := strings.TrimSuffix(t.keys[0], "pending")
 		_ = requeueCmd.Run(ctx, p.link.UniversalClient, []string{prefix + "active", t.keys[3], t.keys[0], prefix + "t:" + id}, id, time.Now().UnixNano()).Err() // else the same
 	}
+	_ = p.Publish(ctx, p.channel, "").Err() // who does not hear of it looks
 }

@@ -56,7 +56,6 @@ if member ~= '' then
   redis.call('ZADD', P .. 'outbox', at, member)
   waken = 'm'
 end
-log(key, events, token)
 
 if ended[status] then
   local created = status ~= 'completed' and redis.call('ZSCORE', P .. 'runs:active', id)
@@ -76,6 +75,7 @@ if head then
   end
   local tally = decode(counts)
   if not tally then -- damaged: nothing can be counted
+    log(key, events, token)
     wake(P, waken)
     return { 'ok', now }
   end
@@ -104,5 +104,6 @@ if head then
   end
 end
 
+log(key, events, token)
 wake(P, waken)
 return { 'ok', now }

@@ -63,9 +63,9 @@ end
 local function log(key, events, token)
   if #events == 0 then return end
   for i, e in ipairs(events) do events[i] = (i == #events and token or '-') .. ' ' .. e end
-  local over = redis.call('RPUSH', key .. ':events', unpack(events)) - 1000
+  local over = redis.call('RPUSH', key .. ':log', unpack(events)) - 1000
   if over > 0 then
-    redis.call('LTRIM', key .. ':events', over, -1)
+    redis.call('LTRIM', key .. ':log', over, -1)
     redis.call('HINCRBY', key, 'logged', over)
   end
 end

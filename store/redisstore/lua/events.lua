@@ -8,7 +8,7 @@ local token = arg()
 local events = {}
 for i = 1, tonumber(arg()) do events[i] = arg() end
 if redis.call('EXISTS', key) == 0 then return { 'notfound', now } end
-for _, entry in ipairs(redis.call('LRANGE', key .. ':events', -32, -1)) do
+for _, entry in ipairs(redis.call('LRANGE', key .. ':log', -32, -1)) do
   if string.sub(entry, 1, #token) == token then return { 'ok', now } end -- the same call, made before
 end
 log(key, events, token)

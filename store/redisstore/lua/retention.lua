@@ -5,7 +5,7 @@ local function drop_run(P, list, id)
   local key = P .. 'r:' .. id
   local fix = redis.call('HGET', key, 'fix')
   if fix then redis.call('ZREM', P .. 'runs:w:' .. ((decode(fix) or {}).workflow or ''), id) end
-  redis.call('UNLINK', key, key .. ':steps', key .. ':events')
+  redis.call('UNLINK', key, key .. ':steps', key .. ':log')
   for _, name in ipairs({ 'runs', list, 'runs:failed', 'runs:cancelled', 'leases' }) do
     redis.call('ZREM', P .. name, id)
   end

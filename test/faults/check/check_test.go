@@ -402,7 +402,7 @@ func TestFaultsExplain(t *testing.T) {
 			for _, index := range []string{"runs", "runs:s:held", "runs:w:faults_steps"} {
 				w.must(w.redis.ZRem(w.ctx, p+index, last).Err())
 			}
-			w.must(w.redis.Del(w.ctx, p+"r:"+last, p+"r:"+last+":events").Err())
+			w.must(w.redis.Del(w.ctx, p+"r:"+last, p+"r:"+last+":log").Err())
 			w.lines = slices.DeleteFunc(w.lines, func(l check.Line) bool { return l.Run == last })
 		},
 		"Redis was away when a run was to be told": func(w *world) {
