@@ -245,7 +245,7 @@ func TestAStateReadAheadIsUsedOnceIfNothingHasChanged(t *testing.T) {
 		if b.decide(changed); b.store.loads != 1 {
 			t.Errorf("with an active run: %d loads", b.store.loads)
 		}
-		later := b.create("later", schedules.Definition{Spec: schedules.Spec{Cron: "0 0 1 1 *"}})
+		later := b.create("later", schedules.Definition{Spec: schedules.Spec{Cron: "0 0 2 2 *"}})
 		b.e.Prepare(t.Context(), later)
 		b.store.loads = 0
 		if b.decide(later); b.store.loads != 1 { // it may have been changed to tick sooner

@@ -283,7 +283,7 @@ func (r *recorder) CommitRun(ctx context.Context, c schedules.RunChange) error {
 	broke := r.broken()
 	err := r.Store.CommitRun(ctx, c)
 	in := input{Op: opEnd, Run: c.Run.ID, Dispatch: r.by, Kind: r.kind, Expect: c.Expect, Now: c.Now.UnixMilli(), RunAfter: viewOfRun(&c.Run)}
-	in.Lapsed = r.kind == runCancel && c.Run.Status.Ended()
+	in.Lapsed = c.Run.Status == schedules.RunRunning && c.Now.After(c.Run.Lease)
 	r.note(r.id, at, in, output{Code: r.refusal(broke, err)})
 	return err
 }

@@ -117,13 +117,18 @@ func transition(r run, in input) (run, bool) {
 		}
 		return r, pending
 	case runCancel:
-		asked := r.Cancel
-		if r.Cancel, r.deadline = true, in.Now+cancelGrace.Milliseconds(); r.Status != schedules.RunRunning || in.Lapsed {
+		if r.Cancel { // whoever asked has watched its lease run out
+			watched := r.Status == schedules.RunRunning
+			r.Status = schedules.RunCancelled
+			return r, watched
+		}
+		if r.Cancel, r.deadline = true, in.Now+cancelGrace.Milliseconds(); r.Status != schedules.RunRunning {
 			r.Status = schedules.RunCancelled
 		}
-		return r, !asked
+		return r, true
 	}
 	switch { // its time has come
+	case r.Cancel && r.Status == schedules.RunRunning && in.Now >= r.deadline && in.Lapsed: // its worker may not have heard of it
 	case r.Cancel && (r.Status != schedules.RunRunning || in.Now >= r.deadline):
 		r.Status = schedules.RunCancelled
 	case r.Status == schedules.RunRunning:

@@ -48,7 +48,7 @@ func (j *judge) ourKey(k ourKey) {
 			j.left("key %s of a run that is not there", k.key)
 		case what == "" && !j.indexed(k.shard+"runs", id):
 			j.left("run %s is in no list", id)
-		case what != "" && what != "steps" && what != "events":
+		case what != "" && what != "steps" && what != "log":
 			j.left("key %s is none that there should be", k.key)
 		}
 	case strings.HasPrefix(k.name, "b:"):
