@@ -1,7 +1,7 @@
 // Package worker executes runs. A Worker receives messages from a Transport, claims the runs they name from the store, calls the workflow's code under
 // a context of its own, records its steps and its end, and keeps telling the store that it is alive.
 //
-//	transport ──message──► handle ──GetRun, Claim──► store
+//	transport ──message──► handle ──Claim──► store
 //	                         │
 //	                         ├─ code: App.Execute in a goroutine ──RecordStep, AppendEvents──► store
 //	                         │     ▲ context cancelled: cancel request, time limit, shutdown, lease lost

@@ -205,11 +205,14 @@ func TestUnreadableTasksDoNotStopAWorker(t *testing.T) {
 func TestSlotsOfABatchAreFreedOneByOne(t *testing.T) {
 	server, ns := redistest.Shared(t), redistest.Namespace(t)
 	tr, _ := open(t, server, ns)
-	dispatch(t, tr, messages("default", 4)...)
+	dispatch(t, tr, messages("default", 5)...)
 	free, k := make(chan struct{}, 2), &taken{}
 	ends := make(chan struct{})
 	goOn := make(chan struct{})
 	serve(t, tr, map[string]int{"default": 1}, 2, func(ctx context.Context, m store.Message) error {
+		if m.RunID == "run_000" { // the first ends before the others
+			return nil
+		}
 		select {
 		case free <- struct{}{}:
 			defer func() { <-free }()
@@ -222,6 +225,10 @@ func TestSlotsOfABatchAreFreedOneByOne(t *testing.T) {
 		case <-goOn:
 		}
 		return nil
+	})
+	eventually(t, "the others are put back", func() bool {
+		queues, err := tr.Queues(t.Context())
+		return err == nil && queues[0].Waiting == 2
 	})
 	for n := 2; n < 4; n++ {
 		eventually(t, "two are handled at a time", func() bool { return len(k.sorted()) == n })
