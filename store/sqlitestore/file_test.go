@@ -169,6 +169,25 @@ func TestReopen(t *testing.T) {
 	}
 }
 
+// Many create the same database at once: each opens it, and nobody takes one that another is creating for some other program's.
+func TestCreateAtOnce(t *testing.T) {
+	for range 20 {
+		dir := filepath.Join(t.TempDir(), "workflow_data")
+		var all sync.WaitGroup
+		for range 6 {
+			all.Go(func() {
+				s, err := sqlitestore.Open(t.Context(), sqlitestore.Config{Dir: dir})
+				if err != nil {
+					t.Error(err)
+				} else if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+	}
+}
+
 func TestNewerFormat(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, sqlitestore.Config{Dir: dir})

@@ -166,7 +166,8 @@ func (s *Store) connect(ctx context.Context, dsn string) error {
 			return s.attach(c)
 		}
 		if !s.cfg.Memory {
-			if err := c.checkOurs(); err != nil {
+			// In one view of the file: another process may be creating the schema at this moment.
+			if err := c.inTx(`BEGIN`, c.checkOurs); err != nil {
 				return err
 			}
 			if err := c.script(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864`); err != nil {
