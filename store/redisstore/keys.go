@@ -82,6 +82,12 @@ func (k *keys) lock(name string) string {
 	return k.global + "lock:" + name
 }
 
+// prefixOf is the part of a key that all of its shard share.
+func prefixOf(key string) string {
+	i := strings.Index(key, "}:")
+	return key[:i+1]
+}
+
 // parseRef reads <id>@<incarnation>.
 func parseRef(s string) schedules.Ref {
 	i := strings.LastIndexByte(s, '@')

@@ -25,6 +25,7 @@ func (s *Store) needs() []redisrights.Need {
 	on("HMGET", "field")
 	on("HINCRBY", "field", 1)
 	on("HSET", "field", "1")
+	on("HSETNX", "field", "1")
 	on("LRANGE", 0, 0)
 	on("LTRIM", 0, 0)
 	on("RPUSH", "1")

@@ -116,9 +116,8 @@ func (s *Store) Commit(ctx context.Context, changes ...schedules.Change) []error
 	errs := make([]error, len(changes))
 	var calls []call
 	var which []int
-	tells := lastStarts(changes)
 	for i := range changes {
-		args, err := commitArgs(&changes[i], tells[i])
+		args, err := commitArgs(&changes[i])
 		if err != nil {
 			errs[i] = fmt.Errorf("commit schedule %s: %w", changes[i].Schedule.Ref(), err)
 			continue
@@ -136,20 +135,8 @@ func (s *Store) Commit(ctx context.Context, changes ...schedules.Change) []error
 
 var errIncomplete = errors.New("the change lacks its time, the schedule's id, incarnation or status")
 
-// lastStarts tells which of the changes are the last of their shard that start something: one wake of the shard's listeners is enough for all.
-func lastStarts(changes []schedules.Change) []bool {
-	last := make([]bool, len(changes))
-	var seen [shards]bool
-	for i := len(changes) - 1; i >= 0; i-- {
-		if shard := shardOf(changes[i].Schedule.Ref()); len(changes[i].Start) > 0 && !seen[shard] {
-			last[i], seen[shard] = true, true
-		}
-	}
-	return last
-}
-
-// commitArgs are those of commit.lua. tell wakes listeners for what starts.
-func commitArgs(c *schedules.Change, tell bool) ([]any, error) {
+// commitArgs are those of commit.lua.
+func commitArgs(c *schedules.Change) ([]any, error) {
 	sch := &c.Schedule
 	// A script that fails in the middle has written the half of it: what it cannot take is refused here.
 	if c.Now.IsZero() || sch.ID == "" || sch.Incarnation == "" || sch.Status == "" || strings.ContainsAny(string(sch.Status), " \t\r\n\v\f") {
@@ -177,7 +164,7 @@ func commitArgs(c *schedules.Change, tell bool) ([]any, error) {
 	token := newToken()
 	args := make([]any, 0, 32+4*len(c.Fates)+16*len(c.Start))
 	args = append(args, token, c.Expect, ms(c.Now), ms(c.Now.Add(-store.MaxClockLead)), sch.ID, sch.Incarnation, string(sch.Status), sch.Workflow,
-		formatOf(sch.Format), rec, hot, tally, ms(sch.NextRunTime()), timer, tell, hasWaited(c), len(c.Cancel))
+		formatOf(sch.Format), rec, hot, tally, ms(sch.NextRunTime()), timer, hasWaited(c), len(c.Cancel))
 	for _, r := range c.Cancel {
 		args = append(args, r.RunID, r.Reason, ms(r.Deadline))
 	}

@@ -23,12 +23,22 @@ var luaFiles embed.FS
 // script is a Lua script: its text, and the name the server knows it under once it has seen it.
 type script struct {
 	name, text, sha string
+	bulk            bool // takes several rows of a shard, see lua/bulk.lua
 }
 
 func load(name string, before ...string) script {
+	return script{name: name}.of(append(append([]string{"common"}, before...), name))
+}
+
+func bulk(name string) script {
+	return script{name: name, bulk: true}.of([]string{"common", "bulk", name, "each"})
+}
+
+// of puts a script together from files.
+func (sc script) of(files []string) script {
 	var b strings.Builder
 	fmt.Fprintf(&b, "local READS = %d\n", reads)
-	for _, n := range append(append([]string{"common"}, before...), name) {
+	for _, n := range files {
 		text, err := luaFiles.ReadFile("lua/" + n + ".lua")
 		if err != nil {
 			panic(err) // a file that was compiled in
@@ -36,17 +46,18 @@ func load(name string, before ...string) script {
 		b.Write(text)
 	}
 	sum := sha1.Sum([]byte(b.String()))
-	return script{name: name, text: b.String(), sha: hex.EncodeToString(sum[:])}
+	sc.text, sc.sha = b.String(), hex.EncodeToString(sum[:])
+	return sc
 }
 
 // The scripts; each file's header is its contract.
 var (
-	commitScript    = load("commit")
-	loadScript      = load("load")
+	commitScript    = bulk("commit")
+	loadScript      = bulk("load")
 	createRunScript = load("createrun")
-	claimScript     = load("claim")
+	claimScript     = bulk("claim")
 	heartbeatScript = load("heartbeat")
-	commitRunScript = load("commitrun")
+	commitRunScript = bulk("commitrun")
 	stepScript      = load("step")
 	eventsScript    = load("events")
 	lockScript      = load("lock")
@@ -61,14 +72,80 @@ var (
 	auditScript     = load("audit")
 )
 
-// pipelined is how many scripts go to the server in one go.
-const pipelined = 256
+const (
+	// pipelined is how many calls go to the server in one go.
+	pipelined = 256
+	// bulkMost is how many rows a bulk script takes; bulkSize, in bytes, is the size of their arguments from which on it takes no more. So it holds the server up
+	// for a few milliseconds at most.
+	bulkMost = 32
+	bulkSize = 64 << 10
+)
 
 // call is a script to be run.
 type call struct {
 	script *script
-	keys   []string
-	args   []any // without the clock, which comes first
+	keys   []string // of a bulk script: the row
+	args   []any    // without the clock, which comes first
+}
+
+// size is about how many bytes a call has.
+func (c *call) size() int {
+	n := 0
+	for _, a := range c.args {
+		switch a := a.(type) {
+		case string:
+			n += len(a)
+		case []byte:
+			n += len(a)
+		default:
+			n += 8
+		}
+	}
+	return n
+}
+
+// order is one run of a script, for one call, or of a bulk script for several of one shard.
+type order struct {
+	script *script
+	calls  []int
+	size   int
+}
+
+// orders puts calls together that one run of a script can serve, each shard's in their order.
+func orders(calls []call, todo []int) []*order {
+	type kind struct {
+		script *script
+		prefix string
+	}
+	all := make([]*order, 0, len(todo))
+	open := make(map[kind]*order)
+	for _, i := range todo {
+		c := &calls[i]
+		k := kind{script: c.script}
+		if c.script.bulk {
+			k.prefix = prefixOf(c.keys[0])
+		}
+		o := open[k]
+		if o == nil || !c.script.bulk || len(o.calls) == bulkMost || o.size > bulkSize {
+			o = &order{script: c.script}
+			open[k], all = o, append(all, o)
+		}
+		o.calls, o.size = append(o.calls, i), o.size+c.size()
+	}
+	return all
+}
+
+// args are the keys and arguments of an order, after the clock.
+func (o *order) args(calls []call, now string) (keys []string, args []any) {
+	args = append(args, now)
+	for _, i := range o.calls {
+		keys = append(keys, calls[i].keys...)
+		if o.script.bulk {
+			args = append(args, len(calls[i].args))
+		}
+		args = append(args, calls[i].args...)
+	}
+	return keys, args
 }
 
 // reply is what a script returned after its code and the clock.
@@ -103,25 +180,26 @@ func (s *Store) doBatch(ctx context.Context, calls []call, replies []reply) {
 	now := s.now()
 	// A server that was restarted or flushed has forgotten the scripts: they are sent whole then.
 	for _, whole := range []bool{false, true} {
-		cmds := make([]*redis.Cmd, len(todo))
+		together := orders(calls, todo)
+		cmds := make([]*redis.Cmd, len(together))
 		_, _ = s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-			for n, i := range todo {
-				args := append([]any{now}, calls[i].args...)
+			for n, o := range together {
+				keys, args := o.args(calls, now)
 				if whole {
-					cmds[n] = p.Eval(ctx, calls[i].script.text, calls[i].keys, args...)
+					cmds[n] = p.Eval(ctx, o.script.text, keys, args...)
 				} else {
-					cmds[n] = p.EvalSha(ctx, calls[i].script.sha, calls[i].keys, args...)
+					cmds[n] = p.EvalSha(ctx, o.script.sha, keys, args...)
 				}
 			}
 			return nil
 		})
 		var unknown []int
-		for n, i := range todo {
+		for n, o := range together {
 			if !whole && redis.HasErrorPrefix(cmds[n].Err(), "NOSCRIPT") {
-				unknown = append(unknown, i)
+				unknown = append(unknown, o.calls...)
 				continue
 			}
-			replies[i] = parseReply(cmds[n], calls[i].script)
+			o.parse(cmds[n], replies)
 		}
 		if todo = unknown; len(todo) == 0 {
 			break
@@ -173,22 +251,55 @@ var codes = map[string]error{
 	"damaged":  store.ErrUnreadable,
 }
 
-func parseReply(cmd *redis.Cmd, sc *script) reply {
+// scriptError is what a bulk script says of a row that made it fail, as a server's error.
+type scriptError string
+
+func (e scriptError) Error() string { return string(e) }
+
+// RedisError says whose error it is: redis.Error.
+func (scriptError) RedisError() {}
+
+// parse reads what an order returned into the replies of its calls.
+func (o *order) parse(cmd *redis.Cmd, replies []reply) {
 	values, err := cmd.Slice()
-	if err != nil {
-		return reply{err: err}
+	if err == nil && len(values) < 2 {
+		err = o.script.disagrees()
 	}
-	bad := reply{err: fmt.Errorf("script %s returned something else than agreed", sc.name)}
-	if len(values) < 2 {
-		return bad
+	if err == nil && o.script.bulk && (values[0] != "ok" || len(values) != 2+len(o.calls)) {
+		err = o.script.disagrees()
 	}
-	code, ok := values[0].(string)
-	now, ok2 := values[1].(int64)
+	for n, i := range o.calls {
+		switch {
+		case err != nil:
+			replies[i] = reply{err: err}
+		case o.script.bulk:
+			its, _ := values[2+n].([]any)
+			replies[i] = o.script.reply(values[1], its)
+		default:
+			replies[i] = o.script.reply(values[1], append(values[:1:1], values[2:]...))
+		}
+	}
+}
+
+func (sc *script) disagrees() error {
+	return fmt.Errorf("script %s returned something else than agreed", sc.name)
+}
+
+// reply is what a script says: the clock, a code and what follows it.
+func (sc *script) reply(clock any, its []any) reply {
+	now, ok := clock.(int64)
+	if !ok || len(its) == 0 {
+		return reply{err: sc.disagrees()}
+	}
+	code, _ := its[0].(string)
+	if text, ok := its[len(its)-1].(string); ok && code == "error" {
+		return reply{err: scriptError(text)}
+	}
 	err, known := codes[code]
-	if !ok || !ok2 || !known {
-		return bad
+	if !known {
+		return reply{err: sc.disagrees()}
 	}
-	r := reply{values: values[2:], now: time.UnixMilli(now).UTC(), err: err}
+	r := reply{values: its[1:], now: time.UnixMilli(now).UTC(), err: err}
 	if code == "format" {
 		r.err = &store.FormatError{Format: int(r.int(0)), Reads: reads}
 	}

@@ -1,157 +1,147 @@
--- commit.lua writes one change of one schedule, all or nothing, if its revision is still the one the change was computed on.
--- KEYS[1]  s:<id>@<incarnation>, the schedule's row
--- ARGV     now (ms or ''), token, expected revision ('0': create), time of the change, the earliest now at which that is believed,
+-- commit.lua writes changes of schedules, each all or nothing, if its revision is still the one the change was computed on. A bulk script (bulk.lua): for each
+-- KEYS     s:<id>@<incarnation>, the schedule's row
+-- ARGV     token, expected revision ('0': create), time of the change, the earliest now at which that is believed,
 --          id, incarnation, status, workflow, format, rec, hot, tally, next tick due or '', timer due or '',
---          1 if listeners are to hear of messages in the outbox, 1 if rows of the history may take the place of others,
+--          1 if rows of the history may take the place of others,
 --          n cancels:   run id, reason, deadline or ''
 --          n fates:     nominal, key, JSON
 --          how many missed ticks the shard keeps, n missed: member
 --          popped regular, n pushed: JSON; popped manual, n pushed: JSON
---          n runs:      id, created, due or '', lease or '', score in the active set, outbox member or '', workflow, n fields, fields…
+--          n runs:      id, created, due or '', lease or '', score in the active set, outbox member or '', workflow, n fields, fields…; the first is fix
 --          n backfills: id, created, row, tally
--- Returns  ok | conflict | exists | notfound | clock | format, now
-local row = KEYS[1]
-local P = prefix(row)
-local now = clock(arg())
-local token, expect, at, earliest = arg(), arg(), arg(), arg()
-local id, inc, status, workflow, format = arg(), arg(), arg(), arg(), arg()
-local rec, hot, tally, tick, timer, tell, replaces = arg(), arg(), arg(), arg(), arg(), arg(), arg()
-local ref = id .. '@' .. inc
-local cancels = {}
-for i = 1, tonumber(arg()) do cancels[i] = { run = arg(), reason = arg(), deadline = arg() } end
+-- Returns  ok | conflict | exists | notfound | clock | format, its format
+local function item(row)
+  local token, expect, at, earliest = arg(), arg(), arg(), arg()
+  local id, inc, status, workflow, format = arg(), arg(), arg(), arg(), arg()
+  local rec, hot, tally, tick, timer, replaces = arg(), arg(), arg(), arg(), arg(), arg()
+  local ref = id .. '@' .. inc
+  local cancels = {}
+  for i = 1, tonumber(arg()) do cancels[i] = { run = arg(), reason = arg(), deadline = arg() } end
 
-local head = redis.call('HGET', row, 'head')
-local old_status, old_workflow, tokens, replaced
-if head then
-  local v, rev
-  v, rev, old_status, tokens, old_workflow = schedule(head)
-  if v > READS then return { 'format', now, v } end
-  if string.find(tokens, token, 1, true) then return { 'ok', now } end
-  if expect == '0' then return { 'exists', now } end
-  if rev ~= expect then return { 'conflict', now } end
-elseif expect ~= '0' then
-  return { 'notfound', now }
-else
-  replaced = redis.call('HGET', P .. 'ids', id)
-  local other = replaced and redis.call('HGET', P .. 's:' .. id .. '@' .. replaced, 'head')
-  if other then
-    local v, _, s = schedule(other)
-    if v > READS then return { 'format', now, v } end
-    if s ~= 'deleted' then return { 'exists', now } end
-  end
-end
-if now < tonumber(earliest) then return { 'clock', now } end
-for _, c in ipairs(cancels) do
-  local raw = redis.call('HGET', P .. 'r:' .. c.run, 'mut')
-  local mut = progress(raw)
-  if mut and mut.v > READS then return { 'format', now, mut.v } end
-end
-
--- The row. The tokens of the last 32 commits are kept, all of one length: a client may repeat a call seconds later, and others go on meanwhile.
-tokens = tokens and string.sub(token .. ',' .. tokens, 1, 32 * (#token + 1) - 1) or token
-redis.call('HSET', row, 'head', format .. ' ' .. int(tonumber(expect) + 1) .. ' ' .. status .. ' ' .. tokens .. ' ' .. workflow,
-  'rec', rec, 'hot', hot, 'tally', tally)
-
--- The lists of current incarnations.
-if expect == '0' then
-  redis.call('HSET', P .. 'ids', id, inc)
-  if replaced then
-    redis.call('ZREM', P .. 'list:deleted', id)
-    redis.call('ZADD', P .. 'old', 0, id .. '@' .. replaced)
-  end
-end
-if old_status ~= status or old_workflow ~= workflow then
-  if expect == '0' or redis.call('HGET', P .. 'ids', id) == inc then
-    if old_status and old_status ~= status then redis.call('ZREM', P .. 'list:' .. old_status, id) end
-    if old_workflow and (old_workflow ~= workflow or status == 'deleted') then redis.call('ZREM', P .. 'list:w:' .. old_workflow, id) end
-    redis.call('ZADD', P .. 'list:' .. status, 0, id)
-    if status ~= 'deleted' then redis.call('ZADD', P .. 'list:w:' .. workflow, 0, id) end
-  end
-end
-
--- The timers. Listeners are woken for what is due sooner than they know.
-local ticks, timers = '', ''
-if tick == '' then
-  redis.call('ZREM', P .. 'ticks', ref)
-else
-  if redis.call('ZADD', P .. 'ticks', 'GT', 'CH', tick, ref) == 1 then
-    if old_status ~= 'active' then ticks = 't' end -- it was not there
-  elseif tonumber(tick) < tonumber(redis.call('ZSCORE', P .. 'ticks', ref)) then
-    redis.call('ZADD', P .. 'ticks', tick, ref)
-    ticks = 't'
-  end
-end
-timed(P .. 'timers', 's' .. ref, timer)
-if timer ~= '' and tonumber(timer) <= tonumber(at) then timers = 'm' end
-
--- The history: one row a tick.
-local fates = row .. ':fates'
-for _ = 1, tonumber(arg()) do
-  local nominal, key, json = arg(), arg() .. ' ', arg()
-  if replaces == '1' then
-    for _, m in ipairs(redis.call('ZRANGEBYSCORE', fates, nominal, nominal)) do
-      if string.sub(m, 1, #key) == key then redis.call('ZREM', fates, m) end
+  local head, was = unpack(redis.call('HMGET', row, 'head', 'hot'))
+  local old_status, old_workflow, tokens, replaced
+  if head then
+    local v, rev
+    v, rev, old_status, tokens, old_workflow = schedule(head)
+    if v > READS then return { 'format', v } end
+    if string.find(tokens, token, 1, true) then return { 'ok' } end
+    if expect == '0' then return { 'exists' } end
+    if rev ~= expect then return { 'conflict' } end
+  elseif expect ~= '0' then
+    return { 'notfound' }
+  else
+    replaced = redis.call('HGET', P .. 'ids', id)
+    local other = replaced and redis.call('HGET', P .. 's:' .. id .. '@' .. replaced, 'head')
+    if other then
+      local v, _, s = schedule(other)
+      if v > READS then return { 'format', v } end
+      if s ~= 'deleted' then return { 'exists' } end
     end
   end
-  redis.call('ZADD', fates, nominal, key .. json)
-  local nonce = string.match(key, '^m%d+%-(key%-%x+) $') -- of an idempotency key
-  if nonce then redis.call('HSET', row .. ':keys', nonce, nominal) end
-end
+  if now < tonumber(earliest) then return { 'clock' } end
+  for _, c in ipairs(cancels) do
+    local raw = redis.call('HGET', P .. 'r:' .. c.run, 'mut')
+    local mut = progress(raw)
+    if mut and mut.v > READS then return { 'format', mut.v } end
+  end
 
--- The latest missed ticks of the shard.
-local missed_most, missed = tonumber(arg()), tonumber(arg())
-for _ = 1, missed do redis.call('ZADD', P .. 'missed', at, arg()) end
-if missed > 0 then redis.call('ZREMRANGEBYRANK', P .. 'missed', 0, -missed_most - 1) end
+  -- The row. The tokens of the last 16 commits are kept, all of one length: a client may repeat a call seconds later, and others go on meanwhile.
+  tokens = tokens and string.sub(token .. ',' .. tokens, 1, 16 * (#token + 1) - 1) or token
+  redis.call('HSET', row, 'head', format .. ' ' .. int(tonumber(expect) + 1) .. ' ' .. status .. ' ' .. tokens .. ' ' .. workflow,
+    'rec', rec, 'hot', hot, 'tally', tally)
 
--- What waits.
-for _, list in ipairs({ row .. ':wait:r', row .. ':wait:m' }) do
-  local pop = arg()
-  if pop ~= '0' then redis.call('LTRIM', list, pop, -1) end
-  for _ = 1, tonumber(arg()) do redis.call('RPUSH', list, arg()) end
-end
-
--- Runs that start. One that exists is left as it is.
-for _ = 1, tonumber(arg()) do
-  local run, created, due, lease, score, member, flow = arg(), arg(), arg(), arg(), arg(), arg(), arg()
-  local list = fields()
-  local key = P .. 'r:' .. run
-  if redis.call('ZADD', P .. 'runs', 'NX', created, run) == 1 then
-    redis.call('HSET', key, unpack(list))
-    redis.call('ZADD', row .. ':active', score, run)
-    index(P, run, created, 'runs:s:' .. id, flow)
-    if due ~= '' then redis.call('ZADD', P .. 'timers', due, 'r' .. run) end
-    if lease ~= '' then redis.call('ZADD', P .. 'leases', lease, run) end
-    if member ~= '' then
-      redis.call('ZADD', P .. 'outbox', at, member)
-      if tell == '1' then timers = 'm' end
+  -- The lists of current incarnations.
+  if expect == '0' then
+    redis.call('HSET', P .. 'ids', id, inc)
+    if replaced then
+      redis.call('ZREM', P .. 'list:deleted', id)
+      redis.call('ZADD', P .. 'old', 0, id .. '@' .. replaced)
     end
   end
-end
-
--- Runs asked to cancel. The first request stands.
-for _, c in ipairs(cancels) do
-  local run, reason, deadline = c.run, c.reason, c.deadline
-  local key = P .. 'r:' .. run
-  local raw = redis.call('HGET', key, 'mut') -- it may be one that starts with this change
-  local mut = progress(raw) -- a damaged one is ended by a keeper
-  if mut and not ended[mut.status] and not mut.cancel_at then
-    mut.cancel_at, mut.cancel_deadline, mut.cancel_reason = tonumber(at), tonumber(deadline), reason
-    mut.due = mut.status == 'running' and tonumber(deadline) or tonumber(at)
-    mut.revision = mut.revision + 1
-    redis.call('HSET', key, 'mut', cjson.encode(mut))
-    local half = string.match(redis.call('ZSCORE', row .. ':active', run) or '', '%.5$') or '' -- of a backfill
-    redis.call('ZADD', row .. ':active', 'XX', (deadline == '' and '1' or deadline) .. half, run)
-    redis.call('ZADD', P .. 'timers', int(mut.due), 'r' .. run)
-    timers = 'm'
+  if old_status ~= status or old_workflow ~= workflow then
+    if expect == '0' or redis.call('HGET', P .. 'ids', id) == inc then
+      if old_status and old_status ~= status then redis.call('ZREM', P .. 'list:' .. old_status, id) end
+      if old_workflow and (old_workflow ~= workflow or status == 'deleted') then redis.call('ZREM', P .. 'list:w:' .. old_workflow, id) end
+      redis.call('ZADD', P .. 'list:' .. status, 0, id)
+      if status ~= 'deleted' then redis.call('ZADD', P .. 'list:w:' .. workflow, 0, id) end
+    end
   end
-end
 
-for _ = 1, tonumber(arg()) do
-  local bf, created, json, counts = arg(), arg(), arg(), arg()
-  redis.call('HSET', P .. 'b:' .. bf, 'row', json, 'tally', counts)
-  redis.call('ZADD', P .. 'backfills', created, bf)
-  redis.call('ZADD', P .. 'backfills:s:' .. id, created, bf)
-end
+  -- The timers. Listeners are woken for what is due sooner than they know.
+  put('ticks', ref, tick)
+  local before = old_status == 'active' and tonumber(string.match(was or '', '"due":(%d+)'))
+  if tick ~= '' and (not before or tonumber(tick) < before) then woken.t = true end
+  put('timers', 's' .. ref, timer)
+  if timer ~= '' and tonumber(timer) <= tonumber(at) then woken.m = true end
 
-wake(P, ticks .. timers)
-return { 'ok', now }
+  -- The history: one row a tick.
+  local fates = row .. ':fates'
+  for _ = 1, tonumber(arg()) do
+    local nominal, key, json = arg(), arg() .. ' ', arg()
+    if replaces == '1' then
+      for _, m in ipairs(redis.call('ZRANGEBYSCORE', fates, nominal, nominal)) do
+        if string.sub(m, 1, #key) == key then redis.call('ZREM', fates, m) end
+      end
+    end
+    redis.call('ZADD', fates, nominal, key .. json)
+    local nonce = string.match(key, '^m%d+%-(key%-%x+) $') -- of an idempotency key
+    if nonce then redis.call('HSET', row .. ':keys', nonce, nominal) end
+  end
+
+  -- The latest missed ticks of the shard.
+  local missed_most, missed = tonumber(arg()), tonumber(arg())
+  for _ = 1, missed do redis.call('ZADD', P .. 'missed', at, arg()) end
+  if missed > 0 then redis.call('ZREMRANGEBYRANK', P .. 'missed', 0, -missed_most - 1) end
+
+  -- What waits.
+  for _, list in ipairs({ row .. ':wait:r', row .. ':wait:m' }) do
+    local pop = arg()
+    if pop ~= '0' then redis.call('LTRIM', list, pop, -1) end
+    for _ = 1, tonumber(arg()) do redis.call('RPUSH', list, arg()) end
+  end
+
+  -- Runs that start. One that exists is left as it is.
+  for _ = 1, tonumber(arg()) do
+    local run, created, due, lease, score, member, flow = arg(), arg(), arg(), arg(), arg(), arg(), arg()
+    local list = fields()
+    local key = P .. 'r:' .. run
+    if redis.call('HSETNX', key, list[1], list[2]) == 1 then
+      redis.call('HSET', key, unpack(list, 3))
+      redis.call('ZADD', row .. ':active', score, run)
+      for _, all in ipairs({ 'runs', 'runs:s:' .. id, 'runs:w:' .. flow, 'runs:active' }) do put(all, run, created) end
+      if due ~= '' then put('timers', 'r' .. run, due) end
+      if lease ~= '' then put('leases', run, lease) end
+      if member ~= '' then
+        put('outbox', member, at)
+        woken.m = true
+      end
+    end
+  end
+
+  -- Runs asked to cancel. The first request stands.
+  for _, c in ipairs(cancels) do
+    local run, reason, deadline = c.run, c.reason, c.deadline
+    local key = P .. 'r:' .. run
+    local raw = redis.call('HGET', key, 'mut') -- it may be one that starts with this change
+    local mut = progress(raw) -- a damaged one is ended by a keeper
+    if mut and not ended[mut.status] and not mut.cancel_at then
+      mut.cancel_at, mut.cancel_deadline, mut.cancel_reason = tonumber(at), tonumber(deadline), reason
+      mut.due = mut.status == 'running' and tonumber(deadline) or tonumber(at)
+      mut.revision = mut.revision + 1
+      redis.call('HSET', key, 'mut', cjson.encode(mut))
+      local half = string.match(redis.call('ZSCORE', row .. ':active', run) or '', '%.5$') or '' -- of a backfill
+      redis.call('ZADD', row .. ':active', 'XX', (deadline == '' and '1' or deadline) .. half, run)
+      put('timers', 'r' .. run, int(mut.due))
+      woken.m = true
+    end
+  end
+
+  for _ = 1, tonumber(arg()) do
+    local bf, created, json, counts = arg(), arg(), arg(), arg()
+    redis.call('HSET', P .. 'b:' .. bf, 'row', json, 'tally', counts)
+    redis.call('ZADD', P .. 'backfills', created, bf)
+    redis.call('ZADD', P .. 'backfills:s:' .. id, created, bf)
+  end
+
+  return { 'ok' }
+end

@@ -1,25 +1,24 @@
--- load.lua reads what a decision needs of one schedule.
--- KEYS[1]  s:<id>@<incarnation>, the schedule's row
--- ARGV     now (ms or '')
--- Returns  ok, now, head, rec, hot, tally, heads of the regular and of the manual waiting ticks, active runs (id, score …), first backfill (row, tally)
---          notfound | format | damaged, now
-local row = KEYS[1]
-local P = prefix(row)
-local now = clock(arg())
-local r = redis.call('HMGET', row, 'head', 'rec', 'hot', 'tally')
-if not r[1] then return { 'notfound', now } end
-local v = schedule(r[1])
-if not v or not r[2] or not r[3] or not r[4] then return { 'damaged', now } end
-if v > READS then return { 'format', now, v } end
-local tally, hot = r[4], r[3]
-local last = tonumber(string.match(tally, '"head_wanted":(%d+)') or '1') - 1
-local function head(count, key)
-  if not string.find(tally, count, 1, true) then return {} end
-  return redis.call('LRANGE', row .. key, 0, last)
+-- load.lua reads what decisions need of schedules. A bulk script (bulk.lua): for each
+-- KEYS     s:<id>@<incarnation>, the schedule's row
+-- ARGV     nothing
+-- Returns  ok, head, rec, hot, tally, heads of the regular and of the manual waiting ticks, active runs (id, score …), first backfill (row, tally)
+--          notfound | damaged | format, its format
+local function item(row)
+  local r = redis.call('HMGET', row, 'head', 'rec', 'hot', 'tally')
+  if not r[1] then return { 'notfound' } end
+  local v = schedule(r[1])
+  if not v or not r[2] or not r[3] or not r[4] then return { 'damaged' } end
+  if v > READS then return { 'format', v } end
+  local tally, hot = r[4], r[3]
+  local last = tonumber(string.match(tally, '"head_wanted":(%d+)') or '1') - 1
+  local function head(count, key)
+    if not string.find(tally, count, 1, true) then return {} end
+    return redis.call('LRANGE', row .. key, 0, last)
+  end
+  local active = {}
+  if string.find(tally, '"active":', 1, true) then active = redis.call('ZRANGE', row .. ':active', 0, last, 'WITHSCORES') end
+  local backfill = {}
+  local first = string.match(hot, '"backfills":%["([^"]+)"')
+  if first then backfill = redis.call('HMGET', P .. 'b:' .. first, 'row', 'tally') end
+  return { 'ok', r[1], r[2], hot, tally, head('"waiting_regular":', ':wait:r'), head('"waiting_manual":', ':wait:m'), active, backfill }
 end
-local active = {}
-if string.find(tally, '"active":', 1, true) then active = redis.call('ZRANGE', row .. ':active', 0, last, 'WITHSCORES') end
-local backfill = {}
-local first = string.match(hot, '"backfills":%["([^"]+)"')
-if first then backfill = redis.call('HMGET', P .. 'b:' .. first, 'row', 'tally') end
-return { 'ok', now, r[1], r[2], hot, tally, head('"waiting_regular":', ':wait:r'), head('"waiting_manual":', ':wait:m'), active, backfill }
