@@ -38,8 +38,18 @@ func (w *Worker) handle(ctx context.Context, m store.Message) error {
 		return err
 	}
 	failpoint.Reach(failpoint.Claimed)
-	w.attempt(run, sentAt(ctx), received)
-	failpoint.Reach(failpoint.Ended)
+	end := w.attempt(run, sentAt(ctx), received)
+	select {
+	case w.ends <- struct{}{}: // others need not wait until the end is recorded
+		go func() {
+			defer func() { <-w.ends }()
+			end()
+			failpoint.Reach(failpoint.Ended)
+		}()
+	default:
+		end()
+		failpoint.Reach(failpoint.Ended)
+	}
 	return nil
 }
 
@@ -163,8 +173,8 @@ func pause(try int, stop <-chan struct{}) bool {
 	}
 }
 
-// attempt executes a claimed run and records how that ended.
-func (w *Worker) attempt(run schedules.Run, sent, received time.Time) {
+// attempt executes a claimed run. It returns what records how that ended.
+func (w *Worker) attempt(run schedules.Run, sent, received time.Time) (end func()) {
 	info, _ := w.cfg.App.Workflow(run.Workflow)
 	now := time.Now()
 	// The lease lasts since the claim, which may be long ago: its answer was late or lost, or the process stood still.
@@ -179,10 +189,8 @@ func (w *Worker) attempt(run schedules.Run, sent, received time.Time) {
 		base, traced = w.cfg.Tracer.Attempt(w.base, run, sent, received)
 	}
 	ctx, abort := context.WithCancelCause(base)
-	defer abort(nil)
 	h.ctx, h.abort = ctx, abort
 	w.hold(h)
-	defer w.release(h)
 	select {
 	case <-w.hard: // the drain ended between the claim and here
 		h.cancel(pyworkflow.ErrShutdown)
@@ -195,17 +203,22 @@ func (w *Worker) attempt(run schedules.Run, sent, received time.Time) {
 
 	o, lost := w.execute(h)
 	close(h.over)
-	recorded := false
-	if lost {
-		h.log.Warn("run was taken from this worker")
-		w.flush(w.base, h)
-	} else {
-		failpoint.Reach(failpoint.Ending)
-		run, recorded = w.finish(h, o)
+	took := time.Since(now)
+	return func() {
+		defer w.release(h)
+		defer abort(nil)
+		recorded := false
+		if lost {
+			h.log.Warn("run was taken from this worker")
+			w.flush(w.base, h)
+		} else {
+			failpoint.Reach(failpoint.Ending)
+			run, recorded = w.finish(h, o)
+		}
+		h.log.Debug("attempt ended", "status", string(run.Status), "recorded", recorded, "took", took.String())
+		traced(run, o, recorded)
+		w.cfg.Observer.Attempted(run, o, took, recorded)
 	}
-	h.log.Debug("attempt ended", "status", string(run.Status), "recorded", recorded, "took", time.Since(now).String())
-	traced(run, o, recorded)
-	w.cfg.Observer.Attempted(run, o, time.Since(now), recorded)
 }
 
 // around is what surrounds the code of a step; nil: nothing does.

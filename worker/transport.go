@@ -17,7 +17,7 @@ var ErrNotTaken = errors.New("message not taken")
 var ErrTooNew = fmt.Errorf("%w: its run was written by a newer version of the program", ErrNotTaken)
 
 // Handler deals with one message and returns when the slot it took is free again: nil when the message is done with, ErrNotTaken when it is not. With the end of ctx it
-// waits for a slot no longer; what has one goes on.
+// waits for a slot no longer; what has one goes on. The end of the run may be recorded a little later.
 type Handler func(ctx context.Context, m store.Message) error
 
 type sentKey struct{}

@@ -26,20 +26,33 @@ func unreadable(what string, err error) error {
 
 // decodeProgressOf reads what changes of a run. Damage says what cannot be read of it; the run is then taken for one that nobody holds.
 func decodeProgressOf(text string) (mut runMut, damage string, err error) {
-	v, err := versionOf(text)
-	if err == nil {
-		err = strict(text, v, &mut)
+	// What scripts go by has to be there: they take a run without it for damaged, too.
+	var row struct {
+		runMut
+		V        *int                 `json:"v"`
+		Revision *int64               `json:"revision"`
+		Dispatch *int                 `json:"dispatch"`
+		Status   *schedules.RunStatus `json:"status"`
+	}
+	err = strict(text, 0, &row)
+	if err != nil || row.V == nil || *row.V > reads {
+		var v int
+		if v, err = versionOf(text); err == nil {
+			err = strict(text, v, &row)
+		}
+	}
+	if err == nil && (row.V == nil || row.Revision == nil || row.Dispatch == nil || row.Status == nil) {
+		err = errors.New("v, revision, dispatch or status is missing")
 	}
 	switch {
 	case errors.Is(err, store.ErrFormat):
 		return mut, "", fmt.Errorf("read its progress: %w", err)
-	case err == nil:
-		err = complete(text)
+	case err != nil:
+		return runMut{V: writes, RunProgress: schedules.RunProgress{Status: schedules.RunPending, Attempt: 1, Dispatch: 1}}, "field mut: " + line(err), nil
 	}
-	if err == nil {
-		return mut, "", nil
-	}
-	return runMut{V: writes, RunProgress: schedules.RunProgress{Status: schedules.RunPending, Attempt: 1, Dispatch: 1}}, "field mut: " + line(err), nil
+	mut = row.runMut
+	mut.V, mut.Revision, mut.Dispatch, mut.Status = *row.V, *row.Revision, *row.Dispatch, *row.Status
+	return mut, "", nil
 }
 
 // decodeFix reads what never changes of a run but its input.
@@ -55,21 +68,6 @@ func decodeFix(text string, format int) (fix runFix, damage string, err error) {
 		return runFix{}, "field fix: " + line(err), nil
 	}
 	return fix, "", nil
-}
-
-// complete checks that what scripts go by is there: they take a run without it for damaged, too.
-func complete(mut string) error {
-	var has struct {
-		V, Revision, Dispatch *int64
-		Status                *string
-	}
-	if err := json.Unmarshal([]byte(mut), &has); err != nil {
-		return err
-	}
-	if has.V == nil || has.Revision == nil || has.Dispatch == nil || has.Status == nil {
-		return errors.New("v, revision, dispatch or status is missing")
-	}
-	return nil
 }
 
 func line(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

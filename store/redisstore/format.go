@@ -3,7 +3,6 @@ package redisstore
 import (
 	"encoding/json"
 	"errors"
-	"io"
 	"strconv"
 	"strings"
 
@@ -52,12 +51,10 @@ func strict(text string, format int, into any) error {
 	d.DisallowUnknownFields()
 	err := d.Decode(into)
 	if err == nil {
-		if _, err = d.Token(); err == nil {
-			return errors.New("there is more than one JSON value")
-		} else if errors.Is(err, io.EOF) {
-			return nil
+		if strings.TrimSpace(text[d.InputOffset():]) != "" {
+			return errors.New("there is something after its JSON value")
 		}
-		return err
+		return nil
 	}
 	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 		if plain, err := strconv.Unquote(name); err == nil {

@@ -215,7 +215,11 @@ func (s *Store) doBatch(ctx context.Context, calls []call, replies []reply) {
 // one runs a single script, perhaps together with others that are called meanwhile.
 func (s *Store) one(ctx context.Context, sc *script, key string, args ...any) reply {
 	a := &ask{call: call{sc, []string{key}, args}}
-	if err := s.group.Do(ctx, a); err != nil {
+	group := s.group
+	if sc == &claimScript {
+		group = s.claims
+	}
+	if err := group.Do(ctx, a); err != nil {
 		return reply{err: err}
 	}
 	return a.reply

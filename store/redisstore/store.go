@@ -43,7 +43,8 @@ type Store struct {
 	time     func() time.Time // nil: the server's
 	clock    clock
 	records  records
-	group    *roundtrip.Group[*ask]
+	claims   *roundtrip.Group[*ask] // of runs: for a claim a slot of a worker waits
+	group    *roundtrip.Group[*ask] // of all else
 	log      *slog.Logger
 	closed   atomic.Bool
 	close    func() error
@@ -88,7 +89,7 @@ func New(client redis.UniversalClient, cfg Config) (*Store, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{client: client, keys: newKeys(cfg.Namespace), time: cfg.Clock, log: cfg.Logger, describe: describeClient(client)}
-	s.group = roundtrip.New(s.send)
+	s.claims, s.group = roundtrip.New(s.send), roundtrip.New(s.send)
 	s.close = sync.OnceValue(func() error {
 		s.closed.Store(true)
 		if !s.owned {

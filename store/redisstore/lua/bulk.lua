@@ -5,15 +5,25 @@
 local now = clock(arg())
 local P = prefix(KEYS[1])
 
--- Entries of the shard's indexes are written when all rows are, with one command an index: no item reads an index through which it writes.
-local later = {}
+-- Entries of the shard's indexes are written when all rows are, with one command an index: no item reads an index through which it writes, and none takes out what
+-- another puts in.
+local put_in, taken_out = {}, {}
 local function put(index, member, score)
-  local entries = later[index]
-  if not entries then
-    entries = {}
-    later[index] = entries
+  local list = put_in[index]
+  if not list then
+    put_in[index] = { score, member }
+    return
   end
-  entries[member] = score and score ~= '' and score or false -- false: it goes
+  local n = #list
+  list[n + 1], list[n + 2] = score, member
+end
+local function take(index, member)
+  local list = taken_out[index]
+  if list then
+    list[#list + 1] = member
+  else
+    taken_out[index] = { member }
+  end
 end
 
 local woken = { t = false, m = false }

@@ -4,8 +4,8 @@
 -- ARGV     run id, dispatch, worker, token, length of a lease in ms
 -- Returns  ok, fields of the run (as HGETALL) | stale | notfound | format, its format
 local function item(key)
-  local id, dispatch, worker, token, lease = arg(), arg(), arg(), arg(), arg()
-  local all = redis.call('HGETALL', key)
+  local id, dispatch, worker, token, lease = args(5)
+  local all = call('HGETALL', key)
   local at = {}
   for i = 1, #all, 2 do at[all[i]] = i + 1 end
   if not at.mut then return { 'notfound' } end
@@ -18,7 +18,7 @@ local function item(key)
   -- The end of the run has to be written into its schedule: who could not do that does not begin.
   local fix = decode(all[at.fix])
   if not fix then return { 'stale' } end
-  local head = fix.schedule and redis.call('HGET', P .. 's:' .. fix.schedule .. '@' .. fix.inc, 'head')
+  local head = fix.schedule and call('HGET', P .. 's:' .. fix.schedule .. '@' .. fix.inc, 'head')
   local v = head and schedule(head) or 0
   if v > READS then return { 'format', v } end
   mut.status, mut.worker, mut.token = 'running', worker, token
@@ -27,9 +27,9 @@ local function item(key)
   mut.revision = mut.revision + 1
   local till = int(now + tonumber(lease))
   local changed = { mut = cjson.encode(mut), lease = till }
-  redis.call('HSET', key, 'mut', changed.mut, 'lease', till)
+  call('HSET', key, 'mut', changed.mut, 'lease', till)
   put('leases', id, till)
-  put('timers', 'r' .. id)
+  take('timers', 'r' .. id)
   for field, value in pairs(changed) do
     local i = at[field] or #all + 2
     all[i - 1], all[i] = field, value

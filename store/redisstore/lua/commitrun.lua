@@ -8,13 +8,12 @@
 --          and if it ends and has a schedule: when, successful, failed, cancelled, backfill id or '', 1 if it is the last success
 -- Returns  ok | conflict | notfound | clock | format, its format
 local function item(key)
-  local token, expect, at, earliest = arg(), arg(), arg(), arg()
-  local id, status, dispatch, due, lease, score, member, ref = arg(), arg(), arg(), arg(), arg(), arg(), arg(), arg()
+  local token, expect, at, earliest, id, status, dispatch, due, lease, score, member, ref = args(12)
   local list, events = fields(), {}
   for i = 1, tonumber(arg()) do events[i] = arg() end
 
-  local old = redis.call('HMGET', key, 'mut', 'lease', 'result', 'error')
-  if not old[1] and (expect ~= '' or redis.call('EXISTS', key) == 0) then return { 'notfound' } end
+  local old = call('HMGET', key, 'mut', 'lease', 'result', 'error')
+  if not old[1] and (expect ~= '' or call('EXISTS', key) == 0) then return { 'notfound' } end
   local mut = progress(old[1])
   local damaged = not mut
   mut = mut or {}
@@ -26,7 +25,7 @@ local function item(key)
   local row, head, v, rev, rest, counts
   if ended[status] and ref ~= '' then
     row = P .. 's:' .. ref
-    head, counts = unpack(redis.call('HMGET', row, 'head', 'tally'))
+    head, counts = unpack(call('HMGET', row, 'head', 'tally'))
     if head then
       v, rev, rest = string.match(head, '^(%d+) (%d+) (.*)$')
       if not v then
@@ -45,10 +44,14 @@ local function item(key)
     if old[i + 2] and not has[f] then gone[#gone + 1] = f end
   end
   if lease ~= '' or old[2] then list[#list + 1], list[#list + 2] = 'lease', lease end
-  redis.call('HSET', key, unpack(list))
-  if #gone > 0 then redis.call('HDEL', key, unpack(gone)) end
-  put('leases', id, status == 'running' and lease)
-  if due ~= '' or mut.due or mut.status ~= 'running' then put('timers', 'r' .. id, due) end
+  call('HSET', key, unpack(list))
+  if #gone > 0 then call('HDEL', key, unpack(gone)) end
+  if status == 'running' and lease ~= '' then put('leases', id, lease) else take('leases', id) end
+  if due ~= '' then
+    put('timers', 'r' .. id, due)
+  elseif mut.due or mut.status ~= 'running' then
+    take('timers', 'r' .. id)
+  end
   if due ~= '' and (not mut.due or tonumber(due) < mut.due) then woken.m = true end
   if member ~= '' then
     put('outbox', member, at)
@@ -56,17 +59,17 @@ local function item(key)
   end
 
   if ended[status] then
-    local created = (damaged or status ~= 'completed') and redis.call('ZSCORE', P .. 'runs:active', id)
+    local created = (damaged or status ~= 'completed') and call('ZSCORE', P .. 'runs:active', id)
     if damaged and not created then head = nil end -- it was counted before
-    put('runs:active', id)
+    take('runs:active', id)
     if created and status ~= 'completed' then put('runs:' .. status, id, created) end
   elseif ref ~= '' and score ~= '' then
-    redis.call('ZADD', P .. 's:' .. ref .. ':active', 'XX', score, id)
+    call('ZADD', P .. 's:' .. ref .. ':active', 'XX', score, id)
   end
 
   if head then
-    local when, successful, failed, cancelled, backfill, success = arg(), arg(), arg(), arg(), arg(), arg()
-    redis.call('ZREM', row .. ':active', id)
+    local when, successful, failed, cancelled, backfill, success = args(6)
+    call('ZREM', row .. ':active', id)
     local function add(t, field, n)
       local sum = (t[field] or 0) + tonumber(n)
       if sum == 0 then t[field] = nil else t[field] = sum end
@@ -83,12 +86,12 @@ local function item(key)
     if backfill ~= '' then add(tally, 'active_backfill', -1) end
     if success == '1' then tally.last_success = id end
     if tally.anchor_run == id then tally.anchor_end = tonumber(when) end
-    redis.call('HSET', row, 'head', v .. ' ' .. int(tonumber(rev) + 1) .. ' ' .. rest, 'tally', cjson.encode(tally))
+    call('HSET', row, 'head', v .. ' ' .. int(tonumber(rev) + 1) .. ' ' .. rest, 'tally', cjson.encode(tally))
     if tally.wake_on_end then -- an earlier timer is a look that found nothing to do then: this one is news
       put('timers', 's' .. ref, when)
       woken.m = true
     end
-    local its = backfill ~= '' and redis.call('HGET', P .. 'b:' .. backfill, 'tally')
+    local its = backfill ~= '' and call('HGET', P .. 'b:' .. backfill, 'tally')
     if its then
       local t = decode(its)
       if t then
@@ -96,7 +99,7 @@ local function item(key)
         add(t, 'successful', successful)
         add(t, 'failed', failed)
         add(t, 'cancelled', cancelled)
-        redis.call('HSET', P .. 'b:' .. backfill, 'tally', cjson.encode(t))
+        call('HSET', P .. 'b:' .. backfill, 'tally', cjson.encode(t))
       end
     end
   end

@@ -27,7 +27,15 @@ local function int(n) return string.format('%.0f', n) end
 
 local function prefix(key) return string.match(key, '^(.-}:)') end
 
+local call, ARGV = redis.call, ARGV
+
 local next_arg = 0
+-- args gives the next n of ARGV.
+local function args(n)
+  local from = next_arg + 1
+  next_arg = next_arg + n
+  return unpack(ARGV, from, next_arg)
+end
 -- arg gives the next ARGV.
 local function arg()
   next_arg = next_arg + 1

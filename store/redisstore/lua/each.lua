@@ -18,18 +18,10 @@ for i, key in ipairs(KEYS) do
   end
   replies[i + 2] = reply
 end
-for index, entries in pairs(later) do
-  local add, gone = {}, {}
-  for member, score in pairs(entries) do
-    if score then
-      add[#add + 1] = score
-      add[#add + 1] = member
-    else
-      gone[#gone + 1] = member
-    end
+for command, lists in pairs({ ZADD = put_in, ZREM = taken_out }) do
+  for index, list in pairs(lists) do
+    for from = 1, #list, 1000 do call(command, P .. index, unpack(list, from, math.min(from + 999, #list))) end
   end
-  for from = 1, #add, 1000 do redis.call('ZADD', P .. index, unpack(add, from, math.min(from + 999, #add))) end
-  for from = 1, #gone, 1000 do redis.call('ZREM', P .. index, unpack(gone, from, math.min(from + 999, #gone))) end
 end
 wake(P, (woken.t and 't' or '') .. (woken.m and 'm' or ''))
 return replies
