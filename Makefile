@@ -39,13 +39,20 @@ build: ## build the command line into bin/pyworkflow
 deps: ## install redis-server, a C compiler, Chromium and systemd where they are missing (apt-get or brew)
 	@tools/deps.sh
 
-# Simulated months in one process now and then crash the race detector itself ("ThreadSanitizer: CHECK failed: tsan_rtl.cpp:346"), so workflowtest goes without:
-# the beats and workers that it runs are tested with it in their own packages.
-test: deps ## run all tests with the race detector, each on a redis-server of its own
-	CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 $(GO) test -race -p $(TEST_PACKAGES) -timeout $(TEST_TIMEOUT) $$($(GO) list ./... | grep -v '/workflowtest$$')
-	CGO_ENABLED=0 $(GO) test -trimpath -timeout $(TEST_TIMEOUT) ./workflowtest
-	cd test/deploy && $(GO) vet ./... && $(GO) test ./...
-	cd bench && $(GO) vet ./... && $(GO) test ./...
+# Tested without the race detector, which takes eight minutes of processor more for them: what mostly starts processes or a browser, and what exercises SQLite, which
+# is 4 to 10 times slower with it, alone. The concurrent code under all of it is tested with it in its own packages, and sqlitestore by `make race`.
+# workflowtest, too: simulated months in one process now and then crash the race detector itself ("ThreadSanitizer: CHECK failed: tsan_rtl.cpp:346").
+RACELESS := /(cmd|examples)/|/cli(/|$$)|/web/(browsertest|dashboard)$$|/store/sqlitestore$$|/test/(faults|upgrade)(/lab|/program)?$$|/test/scale$$|/workflowtest$$
+
+# Those that wait longest begin first. What goes without the race detector is compiled as CI's vet and lint, the scripts and the
+# benchmark are: once for all of them. Vetting is lint's; here it would cost a minute and a half of processor for a part of it.
+test: deps ## run all tests, most with the race detector, each on a redis-server of its own
+	CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 $(GO) test -vet=off -race -p $(TEST_PACKAGES) -timeout $(TEST_TIMEOUT) \
+		./store/redisstore ./test/linear ./worker/... $$($(GO) list ./... | grep -Ev '$(RACELESS)')
+	CGO_ENABLED=0 $(GO) test -vet=off -trimpath -p $(TEST_PACKAGES) -timeout $(TEST_TIMEOUT) \
+		./test/faults ./cli ./web/browsertest $$($(GO) list ./... | grep -E '$(RACELESS)')
+	cd test/deploy && export CGO_ENABLED=0 && $(GO) vet -trimpath ./... && $(GO) test -vet=off -trimpath ./...
+	cd bench && export CGO_ENABLED=0 && $(GO) vet -trimpath ./... && $(GO) test -vet=off -trimpath ./...
 
 race: deps ## look for rare races: the concurrent packages COUNT (5) times over
 	CGO_ENABLED=1 $(GO) test -race -timeout 60m -count $(COUNT) $(RACE_PACKAGES)
@@ -63,7 +70,7 @@ faults-proof: deps ## take each defence out of the program, and see the fault su
 
 # LOAD: L0, L1, L2, L2s, L3, H, M, local, net, scale, guard or all, or several with commas; FLAGS: more of the program's (cd bench && go run . -h).
 bench: deps ## measure beside asynq and gocron, each with processes and a redis-server of its own: LOAD, ROUNDS, FLAGS
-	cd bench && $(GO) run . -load $(LOAD) -rounds $(ROUNDS) $(FLAGS)
+	cd bench && CGO_ENABLED=0 $(GO) run -trimpath . -load $(LOAD) -rounds $(ROUNDS) $(FLAGS)
 
 benchmarks: deps ## run the Go benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...

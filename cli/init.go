@@ -14,6 +14,12 @@ import (
 	"github.com/pyworkflow-go/pyworkflow/cli/initproject"
 )
 
+// source is this file where this program was compiled, as far as it tells: a clone to build with.
+var source = func() string {
+	_, file, _, _ := runtime.Caller(0)
+	return file
+}()
+
 func newInit(p *program) *cobra.Command {
 	var modulePath string
 	cmd := &cobra.Command{
@@ -35,8 +41,7 @@ folder must be new or empty; nothing is downloaded.`,
 			}
 			o := initproject.Options{Dir: args[0], Base: base, Module: modulePath, Version: publishedVersion()}
 			if o.Version == "" {
-				_, file, _, _ := runtime.Caller(0)
-				o.Checkout = initproject.Checkout(file, base)
+				o.Checkout = initproject.Checkout(source, base)
 			}
 			made, err := initproject.Create(o)
 			if err != nil {

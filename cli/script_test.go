@@ -32,9 +32,14 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	testscript.Main(leakFree{redistest.Main(m)}, map[string]func(){
-		"pyworkflow": func() { os.Exit(Main(nil)) },
-		"app":        func() { os.Exit(Main(registerTest)) },
-		"fetch":      func() { os.Exit(fetch(os.Args[1:])) },
+		"pyworkflow": func() {
+			if repo := os.Getenv("REPO"); repo != "" { // with -trimpath the program does not tell
+				source = filepath.Join(filepath.FromSlash(repo), "cli", "init.go")
+			}
+			os.Exit(Main(nil))
+		},
+		"app":   func() { os.Exit(Main(registerTest)) },
+		"fetch": func() { os.Exit(fetch(os.Args[1:])) },
 	})
 }
 
@@ -100,6 +105,12 @@ func TestScripts(t *testing.T) {
 		return strings.TrimSpace(string(out))
 	}
 	cache, modules := goEnv("GOCACHE"), goEnv("GOMODCACHE")
+	// Whoever builds this package has the modules with its imports, but not the go.mod of every module that those name, which a project outside needs.
+	graph := exec.Command("go", "list", "-m", "all")
+	graph.Dir = repo
+	if out, err := graph.CombinedOutput(); err != nil {
+		t.Logf("go list -m all: %v\n%s", err, out) // without a network, what is there may do
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
@@ -114,7 +125,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("GOMODCACHE", modules)
 			env.Setenv("CGO_ENABLED", "0") // with the next one: --module and build compile everything once between them, and for the other tests
 			env.Setenv("GOFLAGS", "-trimpath")
-			env.Setenv("GOPROXY", "off") // all it takes is in the module cache, since this package is built from it
+			env.Setenv("GOPROXY", "off") // all it takes is in the module cache by now
 			env.Setenv("HOME", env.WorkDir)
 			programs, _, _ := strings.Cut(env.Getenv("PATH"), string(os.PathListSeparator))
 			env.Setenv("BIN", programs)

@@ -15,6 +15,7 @@ import (
 
 // The store of a primary that is killed goes on with the promoted replica, and back when Sentinel changes the roles of living servers.
 func TestFailover(t *testing.T) {
+	t.Parallel()
 	sentinel := redistest.StartSentinel(t)
 	ctx := t.Context()
 	namespace := redistest.Namespace(t)

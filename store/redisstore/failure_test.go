@@ -118,6 +118,7 @@ func stat(t *testing.T, c *redis.Client, command string) int {
 
 // Every call whose answer is lost is repeated by the client, and must come out as if made once.
 func TestLostAnswers(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	direct := server.Client(t)
 	p := newProxy(t, server.Addr())
@@ -215,6 +216,7 @@ func TestLostAnswers(t *testing.T) {
 
 // The scripts are sent anew to a server that has forgotten them, in the middle of a pipeline, too.
 func TestScriptFlush(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	client := server.Client(t)
 	clock := storetest.NewClock()
@@ -278,6 +280,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 
 // A server that was killed and comes back has everything, knows no script, and is used again without a new store.
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t, redistest.AppendOnly())
 	s := open(t, server.Client(t), nil)
 	ctx := t.Context()
@@ -339,6 +342,7 @@ func TestRestart(t *testing.T) {
 
 // A subscription that is cut is taken up again; one to a server that is silent, too.
 func TestListenReconnects(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	p := newProxy(t, server.Addr())
 	client := redis.NewClient(&redis.Options{Addr: p.listener.Addr().String()})

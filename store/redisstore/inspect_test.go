@@ -83,6 +83,7 @@ func TestInspectMemory(t *testing.T) {
 }
 
 func TestInspectReplicas(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	primary, replica := redistest.Start(t, redistest.Args("--appendonly", "yes")), redistest.Start(t, redistest.Args("--appendonly", "yes"))
 	host, port, _ := strings.Cut(primary.Addr(), ":")
@@ -154,6 +155,7 @@ func TestInspectClock(t *testing.T) {
 }
 
 func TestInspectClusterClocks(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.StartCluster(t, 3, redistest.FakeClock(), redistest.Args("--appendonly", "yes"))
 	s := open(t, cluster.Client(t), nil)
 	odd := cluster.Nodes[2]
@@ -179,6 +181,7 @@ func userOf(t *testing.T, server *redistest.Server, rights ...string) *redis.Cli
 
 // Each right that is missing is found, both by asking (ACL DRYRUN) and by trying, and what the remedy gives mends it.
 func TestInspectRights(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t, redistest.Args("--appendonly", "yes"))
 	ctx := t.Context()
 	for _, way := range []struct {
@@ -253,6 +256,7 @@ func remedyOf(list []store.Finding, check string) string {
 
 // A user with the rights that are looked for, and no others, passes the whole contract: none is forgotten.
 func TestRightsAreAllOfThem(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	rights := []string{"-@all", "~pyworkflow:*", "resetchannels", "&pyworkflow:*"}
 	for _, c := range redisstore.NeededCommands() {

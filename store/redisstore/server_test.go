@@ -31,6 +31,7 @@ func keysOf(t *testing.T, client *redis.Client) []string {
 
 // Nothing a store does costs what exists: the commands that read everything never run, and what was removed leaves no key behind.
 func TestKeyspace(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	client := server.Client(t)
 	ctx := t.Context()

@@ -1,6 +1,7 @@
 package redisstore_test
 
 import (
+	"flag"
 	"testing"
 	"time"
 
@@ -13,7 +14,12 @@ import (
 	"github.com/pyworkflow-go/pyworkflow/store/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(redistest.Main(m)) }
+func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "4"); err != nil { // they wait more than they compute; -parallel goes before it
+		panic(err)
+	}
+	goleak.VerifyTestMain(redistest.Main(m))
+}
 
 // open makes a store with a namespace of its own.
 func open(t *testing.T, client redis.UniversalClient, clock func() time.Time) *redisstore.Store {
@@ -27,11 +33,13 @@ func open(t *testing.T, client redis.UniversalClient, clock func() time.Time) *r
 }
 
 func TestContract(t *testing.T) {
+	t.Parallel()
 	server := redistest.Shared(t)
 	storetest.Run(t, func(t *testing.T, clock func() time.Time) store.Store { return open(t, server.Client(t), clock) })
 }
 
 func TestContractOnCluster(t *testing.T) {
+	t.Parallel()
 	client := redistest.StartCluster(t, 3).Client(t)
 	storetest.Run(t, func(t *testing.T, clock func() time.Time) store.Store { return open(t, client, clock) })
 }

@@ -33,6 +33,7 @@ func TestCheckerRefuses(t *testing.T) {
 		"a cancel request that is not written":                     func(s store.Store) store.Store { return deaf{s} },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			for service, w := range map[string]*world{"redis": newRedis(t), "sqlite": newSQLite(t)} {
 				found := 0
 				for n, seed := range seeds(t, sightings) {

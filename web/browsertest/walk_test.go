@@ -64,6 +64,7 @@ func TestKeyboard(t *testing.T) {
 
 	s.visit("/schedules/ticking")
 	s.until("it ticks", `document.querySelectorAll("#timeline-ticks a[href]").length >= 3`)
+	s.until("the timeline is one stop for Tab all the same", `document.querySelectorAll('#timeline-ticks a[tabindex="0"]').length === 1 && document.querySelectorAll('#timeline-ticks a:not([tabindex])').length === 0`)
 	s.tabTo("#act-pause")
 	s.press(kb.Enter)
 	s.focused("dialog #f-note")

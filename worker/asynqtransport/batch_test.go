@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/hibiken/asynq"
 
@@ -226,14 +227,20 @@ func TestSlotsOfABatchAreFreedOneByOne(t *testing.T) {
 		}
 		return nil
 	})
+	letGo := sync.OnceFunc(func() { close(goOn) })
+	t.Cleanup(letGo) // a test that fails ends, too
 	eventually(t, "the others are put back", func() bool {
 		queues, err := tr.Queues(t.Context())
 		return err == nil && queues[0].Waiting == 2
 	})
 	for n := 2; n < 4; n++ {
 		eventually(t, "two are handled at a time", func() bool { return len(k.sorted()) == n })
-		ends <- struct{}{} // one of them ends, the other goes on
+		select {
+		case ends <- struct{}{}: // one of them ends, the other goes on
+		case <-time.After(20 * time.Second):
+			t.Fatal("none of the two waits for its end")
+		}
 	}
 	eventually(t, "the last begins", func() bool { return len(k.sorted()) == 4 })
-	close(goOn)
+	letGo()
 }

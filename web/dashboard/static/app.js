@@ -87,6 +87,7 @@ function takeOver(fresh) {
   count();
   localize();
   selection();
+  roving(); // what came anew would be a stop for Tab each
   copies(document);
 }
 
