@@ -11,9 +11,10 @@ const reads = 2
 
 type recordRow struct {
 	schedules.Record
-	CreatedAt millis `json:"created_at,omitzero"`
-	UpdatedAt millis `json:"updated_at,omitzero"`
-	Remark    string `json:"remark,omitempty"` // the note, from format 2 on
+	Spec      specRow `json:"spec"`
+	CreatedAt millis  `json:"created_at,omitzero"`
+	UpdatedAt millis  `json:"updated_at,omitzero"`
+	Remark    string  `json:"remark,omitempty"` // the note, from format 2 on
 }
 
 func newRecordRow(r schedules.Record, format int) recordRow {

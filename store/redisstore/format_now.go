@@ -11,8 +11,9 @@ const (
 
 type recordRow struct {
 	schedules.Record
-	CreatedAt millis `json:"created_at,omitzero"`
-	UpdatedAt millis `json:"updated_at,omitzero"`
+	Spec      specRow `json:"spec"`
+	CreatedAt millis  `json:"created_at,omitzero"`
+	UpdatedAt millis  `json:"updated_at,omitzero"`
 }
 
 func newRecordRow(r schedules.Record, _ int) recordRow { return recordRow{Record: r} }

@@ -33,8 +33,28 @@ func (m *millis) UnmarshalJSON(b []byte) error {
 // The row types below are the domain's records with another form for some fields: a field here hides the one of the same JSON name in the record.
 // What the domain adds is kept without a word here, but is a new format: TestShape.
 
+// specRow leaves out what a spec does not say.
+type specRow schedules.Spec
+
+func (s specRow) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Cron         string                 `json:"cron,omitempty"`
+		Interval     string                 `json:"interval,omitempty"`
+		IntervalFrom schedules.IntervalFrom `json:"interval_from,omitempty"`
+		Calendar     []schedules.Calendar   `json:"calendar,omitempty"`
+		Timezone     string                 `json:"timezone,omitempty"`
+		StartAt      time.Time              `json:"start_at,omitzero"`
+		EndAt        time.Time              `json:"end_at,omitzero"`
+		Jitter       schedules.Duration     `json:"jitter,omitempty"`
+	}(s))
+}
+
+// UnmarshalJSON is strict as a spec's.
+func (s *specRow) UnmarshalJSON(b []byte) error { return (*schedules.Spec)(s).UnmarshalJSON(b) }
+
 func encodeRecord(r schedules.Record, format int) ([]byte, error) {
 	row := newRecordRow(r, format)
+	row.Spec = specRow(r.Spec)
 	row.CreatedAt, row.UpdatedAt = millis(r.CreatedAt), millis(r.UpdatedAt)
 	return json.Marshal(row)
 }
@@ -43,6 +63,7 @@ func decodeRecord(b string, format int) (schedules.Record, error) {
 	var row recordRow
 	err := strict(b, format, &row)
 	r := row.record(format)
+	r.Spec = schedules.Spec(row.Spec)
 	r.CreatedAt, r.UpdatedAt = time.Time(row.CreatedAt), time.Time(row.UpdatedAt)
 	return r, err
 }

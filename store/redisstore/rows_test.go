@@ -21,7 +21,8 @@ func fill(v reflect.Value, n *int64) {
 		v.Set(reflect.ValueOf(json.RawMessage(`{"n":1}`)))
 		return
 	case schedules.Spec:
-		v.Set(reflect.ValueOf(schedules.Spec{Cron: "* * * * *", Timezone: "Europe/Berlin"}))
+		v.Set(reflect.ValueOf(schedules.Spec{Cron: "* * * * *", Interval: "30s", IntervalFrom: schedules.FromStart, Calendar: []schedules.Calendar{{}}, Timezone: "Europe/Berlin",
+			StartAt: time.UnixMilli(1_700_000_000_001).UTC(), EndAt: time.UnixMilli(1_700_000_000_002).UTC(), Jitter: schedules.Duration(time.Second)}))
 		return
 	}
 	switch v.Kind() {
