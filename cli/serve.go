@@ -115,8 +115,7 @@ func (p *program) activateDeclared(ctx context.Context, s *session) error {
 	if len(p.app.Workflows()) == 0 {
 		return nil
 	}
-	a, err := s.client.Activate(ctx, p.app, client.ActivateOptions{})
-	if err != nil {
+	if _, err := s.client.Activate(ctx, p.app, client.ActivateOptions{LeaveOrphans: true}); err != nil {
 		return err
 	}
 	var all []client.ScheduleDetail
@@ -131,10 +130,21 @@ func (p *program) activateDeclared(ctx context.Context, s *session) error {
 		all = append(all, detail)
 	}
 	p.tellActivation(all)
-	for _, id := range a.Orphaned {
+	return nil
+}
+
+// warnOfOrphans tells of schedules that left the code. Ticks do not wait for that: it goes through all schedules there are.
+func (p *program) warnOfOrphans(ctx context.Context, s *session) {
+	if len(p.app.Workflows()) == 0 {
+		return
+	}
+	orphans, err := s.client.Orphans(ctx, p.app)
+	if err != nil && ctx.Err() == nil {
+		p.log.Warn("it is not known which schedules are no longer in the code", "error", err)
+	}
+	for _, id := range orphans {
 		p.log.Warn("schedule is no longer in the code; \"schedules activate --prune\" deletes it", "schedule_id", id)
 	}
-	return nil
 }
 
 // parts are the running parts of a process; those it does not have are nil.
@@ -198,6 +208,10 @@ func (ps *parts) run(ctx context.Context, v serving, running *running, server *h
 	defer stopWorking()
 	if ps.beat != nil {
 		group.Go(func() error { return ps.beat.Run(ticking) })
+		group.Go(func() error {
+			ps.session.p.warnOfOrphans(ticking, ps.session)
+			return nil
+		})
 	}
 	group.Go(func() error { return ps.keeper.Run(working) })
 	group.Go(func() error {

@@ -16,6 +16,9 @@ import (
 type ActivateOptions struct {
 	Prune  bool // delete the schedules of the same origin that left the code
 	DryRun bool // write nothing, only say what would be done
+	// LeaveOrphans spares looking for schedules that left the code, which goes through all that are stored: Activation.Orphaned is empty then, and Prune does nothing.
+	// Orphans looks for them.
+	LeaveOrphans bool
 }
 
 // Activation is what Activate did: ids of schedules, each list in order. A schedule is in one of Created, Updated and Unchanged; it is in Overridden,
@@ -40,14 +43,16 @@ func (c *Client) Activate(ctx context.Context, app *pyworkflow.App, opts Activat
 			return a, err
 		}
 	}
-	declared := map[string]bool{}
 	for _, d := range app.Schedules() {
-		declared[d.ID] = true
 		if err := c.activate(ctx, d, opts.DryRun, &a); err != nil {
 			return a, fmt.Errorf("activate schedule %s: %w", d.ID, err)
 		}
 	}
-	if err := c.orphans(ctx, app, declared, &a); err != nil {
+	if opts.LeaveOrphans {
+		return a, nil
+	}
+	var err error
+	if a.Orphaned, err = c.Orphans(ctx, app); err != nil {
 		return a, err
 	}
 	if opts.Prune && !opts.DryRun {
@@ -155,13 +160,18 @@ func (c *Client) createDeclared(ctx context.Context, d pyworkflow.DeclaredSchedu
 	return err
 }
 
-// orphans finds records of the app's origins that it no longer declares.
-func (c *Client) orphans(ctx context.Context, app *pyworkflow.App, declared map[string]bool, a *Activation) error {
+// Orphans lists, in order, the ids of schedules of the app's origins that it no longer declares. It goes through all schedules that are stored.
+func (c *Client) Orphans(ctx context.Context, app *pyworkflow.App) ([]string, error) {
+	declared := map[string]bool{}
+	for _, d := range app.Schedules() {
+		declared[d.ID] = true
+	}
 	var origins []string
 	for _, w := range app.Workflows() {
 		origins = append(origins, w.Origin)
 	}
 	slices.Sort(origins)
+	found := []string{}
 	for _, origin := range slices.Compact(origins) {
 		if origin == "" {
 			continue
@@ -169,13 +179,13 @@ func (c *Client) orphans(ctx context.Context, app *pyworkflow.App, declared map[
 		filter := store.ScheduleFilter{Origin: origin}
 		for s, err := range store.All(func(p store.Page) ([]schedules.Schedule, string, error) { return c.store.ListSchedules(ctx, filter, p) }) {
 			if err != nil {
-				return fmt.Errorf("list schedules of origin %s: %w", origin, err)
+				return found, fmt.Errorf("list schedules of origin %s: %w", origin, err)
 			}
 			if !declared[s.ID] {
-				a.Orphaned = append(a.Orphaned, s.ID)
+				found = append(found, s.ID)
 			}
 		}
 	}
-	slices.Sort(a.Orphaned)
-	return nil
+	slices.Sort(found)
+	return found, nil
 }

@@ -251,6 +251,10 @@ func TestActivate(t *testing.T) {
 
 		// What left the code is reported, and removed by Prune only; schedules made by hand never.
 		less := app(map[string]schedules.Spec{"a": weekly})
+		activate(less, client.ActivateOptions{LeaveOrphans: true}, client.Activation{Unchanged: []string{a}})
+		if orphans, err := w.Orphans(ctx, less); err != nil || !slices.Equal(orphans, []string{b}) {
+			t.Errorf("orphans are %q, %v", orphans, err)
+		}
 		activate(less, client.ActivateOptions{}, client.Activation{Unchanged: []string{a}, Orphaned: []string{b}})
 		activate(less, client.ActivateOptions{Prune: true, DryRun: true}, client.Activation{Unchanged: []string{a}, Orphaned: []string{b}})
 		activate(less, client.ActivateOptions{Prune: true}, client.Activation{Unchanged: []string{a}, Orphaned: []string{b}})

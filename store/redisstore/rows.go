@@ -21,12 +21,15 @@ func (m millis) MarshalJSON() ([]byte, error) {
 }
 
 func (m *millis) UnmarshalJSON(b []byte) error {
-	// Lua writes numbers beyond 14 digits with an exponent.
-	n, err := strconv.ParseFloat(string(b), 64)
-	if err != nil {
-		return fmt.Errorf("time %q is not a number", b)
+	n, err := strconv.ParseInt(string(b), 10, 64)
+	if err != nil { // Lua writes numbers beyond 14 digits with an exponent
+		f, err := strconv.ParseFloat(string(b), 64)
+		if err != nil {
+			return fmt.Errorf("time %q is not a number", b)
+		}
+		n = int64(f)
 	}
-	*m = millis(time.UnixMilli(int64(n)).UTC())
+	*m = millis(time.UnixMilli(n).UTC())
 	return nil
 }
 
