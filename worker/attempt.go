@@ -20,6 +20,7 @@ import (
 // handle deals with one message: it claims the run, executes it and records how the attempt ended.
 func (w *Worker) handle(ctx context.Context, m store.Message) error {
 	received := time.Now()
+	deepen()
 	select {
 	case <-w.stop:
 		return ErrNotTaken
@@ -43,6 +44,7 @@ func (w *Worker) handle(ctx context.Context, m store.Message) error {
 	case w.ends <- struct{}{}: // others need not wait until the end is recorded
 		go func() {
 			defer func() { <-w.ends }()
+			deepen()
 			end()
 			failpoint.Reach(failpoint.Ended)
 		}()

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"strconv"
 	"strings"
@@ -249,6 +250,11 @@ func (s *Store) ListSchedules(ctx context.Context, f store.ScheduleFilter, p sto
 		return (f.Status != "" || sch.Status != schedules.StatusDeleted) && (f.Status == "" || sch.Status == f.Status) &&
 			(f.Workflow == "" || sch.Workflow == f.Workflow) && (f.Origin == "" || sch.Origin == f.Origin) && (f.Overlap == "" || sch.Overlap == f.Overlap)
 	}}
+	if f.Origin != "" {
+		if q.read, err = s.readOfOrigin(f.Origin); err != nil {
+			return nil, "", s.wrap(err, "list schedules")
+		}
+	}
 	if f.Sort == store.SortNext {
 		q.read, q.id = s.readRefs, func(sch *schedules.Schedule) string { return sch.Ref().String() }
 	}
@@ -332,7 +338,24 @@ func (s *Store) readCurrent(ctx context.Context, entries []entry) ([]schedules.S
 	if err != nil {
 		return nil, err
 	}
-	return s.readSchedules(ctx, refs)
+	return s.readSchedules(ctx, refs, nil)
+}
+
+// readOfOrigin reads the current incarnations under ids as far as they may be of an origin: of the others it gives the id, without decoding them. Few of many are
+// asked for, and no index has them.
+func (s *Store) readOfOrigin(origin string) (func(context.Context, []entry) ([]schedules.Schedule, error), error) {
+	name, err := json.Marshal(origin)
+	if err != nil {
+		return nil, err
+	}
+	said := `"origin":` + string(name)
+	return func(ctx context.Context, entries []entry) ([]schedules.Schedule, error) {
+		refs, err := s.current(ctx, idsOf(entries))
+		if err != nil {
+			return nil, err
+		}
+		return s.readSchedules(ctx, refs, func(rec string) bool { return strings.Contains(rec, said) })
+	}, nil
 }
 
 // readRefs reads incarnations by entries that name them.
@@ -341,7 +364,7 @@ func (s *Store) readRefs(ctx context.Context, entries []entry) ([]schedules.Sche
 	for i, e := range entries {
 		refs[i] = parseRef(e.id)
 	}
-	return s.readSchedules(ctx, refs)
+	return s.readSchedules(ctx, refs, nil)
 }
 
 // current gives the current incarnation under each id, without one where the id was never used.
@@ -362,8 +385,8 @@ func (s *Store) current(ctx context.Context, ids []string) ([]schedules.Ref, err
 	return refs, nil
 }
 
-// readSchedules reads those incarnations that exist.
-func (s *Store) readSchedules(ctx context.Context, refs []schedules.Ref) ([]schedules.Schedule, error) {
+// readSchedules reads those incarnations that exist; of what is not worth decoding, by what people set, it gives the id alone. Nil: all are.
+func (s *Store) readSchedules(ctx context.Context, refs []schedules.Ref, worth func(rec string) bool) ([]schedules.Schedule, error) {
 	cmds := make([]*redis.SliceCmd, len(refs))
 	err := s.pipe(ctx, func(p redis.Pipeliner) {
 		for i, ref := range refs {
@@ -378,6 +401,10 @@ func (s *Store) readSchedules(ctx context.Context, refs []schedules.Ref) ([]sche
 		row := stringsOf(cmd.Val())
 		if row[0] == "" {
 			continue // removed meanwhile
+		}
+		if worth != nil && !worth(row[1]) {
+			found = append(found, schedules.Schedule{Record: schedules.Record{ID: refs[i].ID}})
+			continue
 		}
 		sch, err := decodeSchedule(row[0], row[1], row[2], row[3], decodeRecord)
 		if errors.Is(err, store.ErrUnreadable) {
