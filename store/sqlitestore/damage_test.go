@@ -25,7 +25,7 @@ func TestDamagedRows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, harmed := range []string{`UPDATE runs SET progress = '{' WHERE id = ?`, `UPDATE inputs SET body = 'x' WHERE rid = (SELECT rid FROM runs WHERE id = ?)`} {
+	for _, harmed := range []string{`UPDATE runs SET progress = '{' WHERE id = ?`, `UPDATE runs SET input = 'x' WHERE id = ?`} {
 		now, err := s.Now(ctx)
 		if err != nil {
 			t.Fatal(err)

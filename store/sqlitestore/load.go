@@ -61,9 +61,10 @@ func (s *Store) loadOne(c *conn, ref schedules.Ref) (schedules.State, error) {
 	if !found {
 		return st, store.ErrNotFound
 	}
-	if st.Schedule, err = row.schedule(); err != nil {
+	if st.Schedule, err = row.schedule(&s.known); err != nil {
 		return st, err
 	}
+	s.known.putSchedule(ref, knownSchedule{sid: row.sid, revision: row.revision, tick: dueMS(st.Schedule.NextRunTime()), record: st.Schedule.Record}, st.Schedule.Tally)
 	head := max(1, st.Schedule.HeadWanted)
 	if st.Schedule.WaitingRegular > 0 {
 		if st.Regular, err = waitingHead(c, row.sid, kindRegular, head); err != nil {

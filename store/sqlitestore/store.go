@@ -65,6 +65,8 @@ type Store struct {
 	once    sync.Once
 	closed  error
 
+	known known
+
 	mu        sync.Mutex
 	queue     []*job
 	readers   []*conn       // free ones

@@ -12,7 +12,8 @@ const batchLimit = 256
 // tx is one write in progress, as its job sees it.
 type tx struct {
 	*conn
-	ticks, timers bool // something of these indexes came due sooner: listeners are to be woken
+	ticks, timers bool     // something of these indexes came due sooner: listeners are to be woken
+	after         []func() // what is known once it is committed
 }
 
 // job is one call that writes. Its function refuses (see refused) before it writes anything or writes everything; it may be run more than once.
@@ -146,7 +147,7 @@ func (s *Store) transact(jobs []*job) error {
 	var ticks, timers int64
 	err := s.retryBusy(context.Background(), func() error {
 		return t.inTx(`BEGIN IMMEDIATE`, func() error {
-			t.ticks, t.timers = false, false
+			t.ticks, t.timers, t.after = false, false, t.after[:0]
 			if err := t.checkFormat(); err != nil {
 				return err
 			}
@@ -163,11 +164,20 @@ func (s *Store) transact(jobs []*job) error {
 			return err
 		})
 	})
-	if err == nil && (t.ticks || t.timers) {
+	if err != nil {
+		return err
+	}
+	for _, f := range t.after {
+		f()
+	}
+	if t.ticks || t.timers {
 		s.changed(ticks, timers)
 	}
-	return err
+	return nil
 }
+
+// then has f called once what is written here is committed.
+func (t *tx) then(f func()) { t.after = append(t.after, f) }
 
 func b2i(b bool) int {
 	if b {
