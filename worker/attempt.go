@@ -25,22 +25,58 @@ func (w *Worker) handle(ctx context.Context, m store.Message) error {
 		return ErrNotTaken
 	default:
 	}
-	select {
-	case w.slots <- struct{}{}:
-		defer func() { <-w.slots }()
-	case <-w.stop:
-		return ErrNotTaken
-	case <-ctx.Done():
-		return ErrNotTaken
+	ahead := isAhead(ctx)
+	if !ahead {
+		select {
+		case w.slots <- struct{}{}:
+		case <-w.stop:
+			return ErrNotTaken
+		case <-ctx.Done():
+			return ErrNotTaken
+		}
 	}
 	run, claimed, err := w.claim(m)
 	if err != nil || !claimed {
+		if !ahead {
+			<-w.slots
+		}
 		return err
 	}
 	failpoint.Reach(failpoint.Claimed)
-	w.attempt(run, sentAt(ctx), received)
-	failpoint.Reach(failpoint.Ended)
+	end, seated := w.attempt(run, !ahead, sentAt(ctx), received)
+	leave := func() {
+		if seated {
+			<-w.slots
+		}
+	}
+	select {
+	case w.ends <- struct{}{}: // others need not wait until the end is recorded
+		go func() {
+			defer func() { <-w.ends }()
+			end()
+			failpoint.Reach(failpoint.Ended)
+		}()
+		leave()
+	default:
+		end()
+		failpoint.Reach(failpoint.Ended)
+		leave()
+	}
 	return nil
+}
+
+// seat waits for a slot for a run that was claimed without one. It is false when there is none for too long, the worker stops, or the run is not to begin any more.
+func (w *Worker) seat(h *held) bool {
+	timer := time.NewTimer(AheadPatience)
+	defer timer.Stop()
+	select {
+	case w.slots <- struct{}{}:
+		return true
+	case <-timer.C:
+	case <-w.stop:
+	case <-h.ctx.Done():
+	}
+	return false
 }
 
 // claim makes this worker the holder of the run's dispatch, however long the store is away. It is false when the message is outdated or the run was
@@ -163,8 +199,8 @@ func pause(try int, stop <-chan struct{}) bool {
 	}
 }
 
-// attempt executes a claimed run and records how that ended.
-func (w *Worker) attempt(run schedules.Run, sent, received time.Time) {
+// attempt executes a claimed run, once there is a slot for it. It returns what records how that ended, and whether the run has a slot.
+func (w *Worker) attempt(run schedules.Run, seated bool, sent, received time.Time) (end func(), hasSlot bool) {
 	info, _ := w.cfg.App.Workflow(run.Workflow)
 	now := time.Now()
 	// The lease lasts since the claim, which may be long ago: its answer was late or lost, or the process stood still.
@@ -179,10 +215,8 @@ func (w *Worker) attempt(run schedules.Run, sent, received time.Time) {
 		base, traced = w.cfg.Tracer.Attempt(w.base, run, sent, received)
 	}
 	ctx, abort := context.WithCancelCause(base)
-	defer abort(nil)
 	h.ctx, h.abort = ctx, abort
 	w.hold(h)
-	defer w.release(h)
 	select {
 	case <-w.hard: // the drain ended between the claim and here
 		h.cancel(pyworkflow.ErrShutdown)
@@ -193,19 +227,30 @@ func (w *Worker) attempt(run schedules.Run, sent, received time.Time) {
 	h.emit(schedules.Event{Kind: "claimed", Level: "info",
 		Message: fmt.Sprintf("attempt %d begins on worker %s", run.Attempt, w.cfg.ID), Attrs: map[string]any{"attempt": run.Attempt, "dispatch": run.Dispatch, "worker": w.cfg.ID}})
 
-	o, lost := w.execute(h)
-	close(h.over)
-	recorded := false
-	if lost {
-		h.log.Warn("run was taken from this worker")
-		w.flush(w.base, h)
+	var o schedules.Outcome
+	var lost bool
+	if seated = seated || w.seat(h); seated {
+		o, lost = w.execute(h)
 	} else {
-		failpoint.Reach(failpoint.Ending)
-		run, recorded = w.finish(h, o)
+		o, lost = schedules.Outcome{Kind: schedules.OutcomeHandedBack}, isClosed(h.lost)
 	}
-	h.log.Debug("attempt ended", "status", string(run.Status), "recorded", recorded, "took", time.Since(now).String())
-	traced(run, o, recorded)
-	w.cfg.Observer.Attempted(run, o, time.Since(now), recorded)
+	close(h.over)
+	took := time.Since(now)
+	return func() {
+		defer w.release(h)
+		defer abort(nil)
+		recorded := false
+		if lost {
+			h.log.Warn("run was taken from this worker")
+			w.flush(w.base, h)
+		} else {
+			failpoint.Reach(failpoint.Ending)
+			run, recorded = w.finish(h, o)
+		}
+		h.log.Debug("attempt ended", "status", string(run.Status), "recorded", recorded, "took", took.String())
+		traced(run, o, recorded)
+		w.cfg.Observer.Attempted(run, o, took, recorded)
+	}, seated
 }
 
 // around is what surrounds the code of a step; nil: nothing does.

@@ -17,8 +17,16 @@ var ErrNotTaken = errors.New("message not taken")
 var ErrTooNew = fmt.Errorf("%w: its run was written by a newer version of the program", ErrNotTaken)
 
 // Handler deals with one message and returns when the slot it took is free again: nil when the message is done with, ErrNotTaken when it is not. With the end of ctx it
-// waits for a slot no longer; what has one goes on.
+// waits for a slot no longer; what has one goes on. The end of the run may be recorded a little later.
 type Handler func(ctx context.Context, m store.Message) error
+
+type aheadKey struct{}
+
+// WithAhead is for transports of one process: it gives a Handler the context of a message that may be claimed before there is a slot for it, because runs have been so short
+// that there soon will be. It then need not wait for its claim. One that has waited for a slot for AheadPatience goes back.
+func WithAhead(ctx context.Context) context.Context { return context.WithValue(ctx, aheadKey{}, true) }
+
+func isAhead(ctx context.Context) bool { return ctx.Value(aheadKey{}) != nil }
 
 type sentKey struct{}
 

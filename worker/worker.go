@@ -72,6 +72,11 @@ const (
 	// LongRun is how long a run without a time limit goes on before a warning.
 	LongRun = time.Hour
 
+	// AheadPatience is how long a run that was claimed ahead waits for a slot before it goes back.
+	AheadPatience = time.Second
+	// endsBeside is how many ends of runs may be recorded at a time while their slots serve others already.
+	endsBeside = 256
+
 	heartbeatEvery   = time.Second
 	heartbeatTimeout = 2 * time.Second
 	flushEvery       = 250 * time.Millisecond
@@ -123,6 +128,7 @@ type Worker struct {
 
 	started atomic.Bool
 	slots   chan struct{}
+	ends    chan struct{}   // one per run whose end is being recorded and that holds no slot any more
 	base    context.Context // of every attempt: carries values, is not cancelled
 	stop    chan struct{}   // closed: take no more
 	hard    chan struct{}   // closed: the drain time has passed
@@ -174,6 +180,7 @@ func New(cfg Config) (*Worker, error) {
 	}
 	steps, _ := cfg.Observer.(StepObserver)
 	return &Worker{cfg: cfg, steps: steps, log: cfg.Log.With("worker", cfg.ID), startedAt: time.Now().UTC(), slots: make(chan struct{}, cfg.Concurrency),
+		ends: make(chan struct{}, endsBeside),
 		stop: make(chan struct{}), hard: make(chan struct{}), dead: make(chan struct{}), held: make(map[string]*held)}, nil
 }
 
@@ -199,16 +206,22 @@ func (w *Worker) ID() string { return w.cfg.ID }
 
 // Stats is what a worker does at the moment.
 type Stats struct {
-	Running   int // runs it holds
+	Running   int // runs it holds whose code has not returned
 	Capacity  int // runs at a time
 	Abandoned int // goroutines of code that ignores its cancelled context and was left behind
 }
 
 // Stats says what the worker does at the moment.
 func (w *Worker) Stats() Stats {
+	running := 0
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return Stats{Running: len(w.held), Capacity: w.cfg.Concurrency, Abandoned: int(w.zombies.Load())}
+	for _, h := range w.held {
+		if !isClosed(h.over) {
+			running++
+		}
+	}
+	return Stats{Running: running, Capacity: w.cfg.Concurrency, Abandoned: int(w.zombies.Load())}
 }
 
 // Run executes runs until ctx ends, then drains: it takes no more, lets running ones go on for the drain time, cancels the contexts of the rest (cause
@@ -260,6 +273,9 @@ func (w *Worker) drain(served <-chan error) {
 		}
 		for range cap(w.slots) { // as if every slot were taken: none is in use any more
 			w.slots <- struct{}{}
+		}
+		for range cap(w.ends) {
+			w.ends <- struct{}{}
 		}
 	}()
 	if n := w.Stats().Running; n > 0 {
