@@ -82,7 +82,7 @@ func (s *Store) Commit(ctx context.Context, changes ...schedules.Change) []error
 		}
 		jobs, place = append(jobs, func(t *tx) error { return s.commitChange(t, e) }), append(place, i)
 	}
-	for n, err := range s.writeAll(ctx, jobs) {
+	for n, err := range s.writeAll(ctx, &s.queue, jobs...) {
 		errs[place[n]] = err
 	}
 	for i := range errs {

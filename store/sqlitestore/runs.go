@@ -206,7 +206,11 @@ func (s *Store) CommitRun(ctx context.Context, c schedules.RunChange) error {
 	e := encodedRunChange{RunChange: &c}
 	err := s.encodeRunChange(&e)
 	if err == nil {
-		err = s.write(ctx, func(t *tx) error { return s.commitRun(t, &e) })
+		write := s.write
+		if c.Run.Status.Ended() {
+			write = s.writeLater
+		}
+		err = write(ctx, func(t *tx) error { return s.commitRun(t, &e) })
 	}
 	return wrap(err, "commit", "run", c.Run.ID)
 }
@@ -450,7 +454,7 @@ func (s *Store) AppendEvents(ctx context.Context, id string, events ...schedules
 	}
 	text, err := encode(events)
 	if err == nil {
-		err = s.write(ctx, func(t *tx) error {
+		err = s.writeLater(ctx, func(t *tx) error {
 			h, found, err := s.held(t.conn, id)
 			if err == nil && !found {
 				err = store.ErrNotFound

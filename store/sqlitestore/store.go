@@ -68,7 +68,8 @@ type Store struct {
 	known known
 
 	mu        sync.Mutex
-	queue     []*job
+	queue     []*job        // calls that wait to be written
+	later     []*job        // those of them that may wait for longer
 	readers   []*conn       // free ones
 	trimFrom  schedules.Ref // after which the next Trim goes on
 	auditAt   auditPlace    // where the next Audit goes on

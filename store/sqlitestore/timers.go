@@ -83,7 +83,7 @@ func (s *Store) StrikeOff(ctx context.Context, msgs ...store.Message) error {
 	if len(msgs) == 0 {
 		return nil
 	}
-	return wrap(s.write(ctx, func(t *tx) error {
+	return wrap(s.writeLater(ctx, func(t *tx) error {
 		for _, m := range msgs {
 			rid, err := s.rid(t.conn, m.RunID)
 			if err == nil && rid != 0 {

@@ -3,11 +3,17 @@ package sqlitestore
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
-// batchLimit is how many calls are written in one transaction at most.
-const batchLimit = 256
+const (
+	// batchLimit is how many calls are written in one transaction at most, laterLimit how many of those that may wait.
+	batchLimit = 256
+	laterLimit = 64
+	// laterWait is how long calls that may wait do so at most while others are there.
+	laterWait = 100 * time.Millisecond
+)
 
 // tx is one write in progress, as its job sees it.
 type tx struct {
@@ -21,18 +27,24 @@ type job struct {
 	f    func(*tx) error
 	err  error
 	done chan struct{} // closed when err is the answer
+	at   time.Time     // when it was queued
 }
 
 // write runs f in a write transaction, shared with whoever writes at the same time.
 func (s *Store) write(ctx context.Context, f func(*tx) error) error {
-	return s.writeAll(ctx, []func(*tx) error{f})[0]
+	return s.writeAll(ctx, &s.queue, f)[0]
+}
+
+// writeLater is write of what nobody waits for to begin with: what starts runs goes first.
+func (s *Store) writeLater(ctx context.Context, f func(*tx) error) error {
+	return s.writeAll(ctx, &s.later, f)[0]
 }
 
 // writeAll runs each of fs by itself; together they take as few transactions as they can.
 //
 // There is no writer goroutine: of the callers that wait, the one that gets the turn writes for all of them, in order. When one
 // call's failure (not its refusal) undoes the shared transaction, each is written by itself.
-func (s *Store) writeAll(ctx context.Context, fs []func(*tx) error) []error {
+func (s *Store) writeAll(ctx context.Context, queue *[]*job, fs ...func(*tx) error) []error {
 	errs := make([]error, len(fs))
 	fail := func(err error) []error {
 		for i := range errs {
@@ -50,14 +62,15 @@ func (s *Store) writeAll(ctx context.Context, fs []func(*tx) error) []error {
 		return errs
 	}
 	jobs := make([]*job, len(fs))
+	now := time.Now()
 	for i, f := range fs {
-		jobs[i] = &job{f: f, done: make(chan struct{})}
+		jobs[i] = &job{f: f, done: make(chan struct{}), at: now}
 	}
 	s.mu.Lock()
-	s.queue = append(s.queue, jobs...)
+	*queue = append(*queue, jobs...)
 	s.mu.Unlock()
 
-	last := jobs[len(jobs)-1] // the queue is served in order
+	last := jobs[len(jobs)-1] // a queue is served in order
 	ended, closing := ctx.Done(), s.closing
 wait:
 	for {
@@ -90,16 +103,38 @@ func (s *Store) withdraw(jobs []*job, err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	left := s.queue[:0]
-	for _, j := range s.queue {
-		if mine[j] {
-			j.err = err
-			close(j.done)
-			continue
+	for _, queue := range []*[]*job{&s.queue, &s.later} {
+		left := (*queue)[:0]
+		for _, j := range *queue {
+			if mine[j] {
+				j.err = err
+				close(j.done)
+				continue
+			}
+			left = append(left, j)
 		}
-		left = append(left, j)
+		clear((*queue)[len(left):])
+		*queue = left
 	}
-	s.queue = left
+}
+
+// next takes what is to be written next off the queues: what may wait only if nothing else is there, or if it has waited for long.
+func (s *Store) next() []*job {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	take := func(queue *[]*job, n int) []*job {
+		q := *queue
+		batch := slices.Clone(q[:n])
+		left := copy(q, q[n:])
+		clear(q[left:])
+		*queue = q[:left]
+		return batch
+	}
+	batch := take(&s.queue, min(len(s.queue), batchLimit))
+	if len(s.later) > 0 && (len(batch) == 0 || time.Since(s.later[0].at) > laterWait) {
+		batch = append(batch, take(&s.later, min(len(s.later), laterLimit))...)
+	}
+	return batch
 }
 
 // serve writes queued jobs until last is answered. The caller has the turn.
@@ -110,12 +145,8 @@ func (s *Store) serve(last *job) {
 			return
 		default:
 		}
-		s.mu.Lock()
-		n := min(len(s.queue), batchLimit)
-		batch := append([]*job(nil), s.queue[:n]...)
-		s.queue = append(s.queue[:0], s.queue[n:]...)
-		s.mu.Unlock()
-		if n == 0 {
+		batch := s.next()
+		if len(batch) == 0 {
 			return
 		}
 		s.writeBatch(batch)
