@@ -250,7 +250,9 @@ func (w *Worker) flushes(ctx context.Context) {
 		case <-tick.C:
 		}
 		for _, h := range w.holding() {
-			w.flush(ctx, h)
+			if !isClosed(h.over) { // else they go with the outcome
+				w.flush(ctx, h)
+			}
 		}
 	}
 }

@@ -63,7 +63,10 @@ type Store struct {
 
 	closing chan struct{} // closed by Close
 	once    sync.Once
-	closed  error
+	ended   error // what Close came to
+
+	pages  int            // written to the log since it was last copied; of whoever has the turn
+	beside sync.WaitGroup // of the copy
 
 	known known
 
@@ -73,6 +76,7 @@ type Store struct {
 	readers   []*conn       // free ones
 	trimFrom  schedules.Ref // after which the next Trim goes on
 	auditAt   auditPlace    // where the next Audit goes on
+	copying   bool          // the log is being copied into the file
 	listeners *listeners
 }
 
@@ -173,7 +177,7 @@ func (s *Store) connect(ctx context.Context, dsn string) error {
 			if err := c.inTx(`BEGIN`, c.checkOurs); err != nil {
 				return err
 			}
-			if err := c.script(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864`); err != nil {
+			if err := c.script(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = 0`); err != nil {
 				return err
 			}
 		}
@@ -231,14 +235,15 @@ func (s *Store) Close() error {
 	s.once.Do(func() {
 		close(s.closing)
 		s.turn <- struct{}{}
+		s.beside.Wait()
 		for range cap(s.slots) {
 			s.slots <- struct{}{}
 		}
 		if s.db != nil {
-			s.closed = wrap(s.disconnect(), "close", "database", s.Describe())
+			s.ended = wrap(s.disconnect(), "close", "database", s.Describe())
 		}
 	})
-	return s.closed
+	return s.ended
 }
 
 func (s *Store) disconnect() error {

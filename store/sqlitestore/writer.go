@@ -150,6 +150,7 @@ func (s *Store) serve(last *job) {
 			return
 		}
 		s.writeBatch(batch)
+		s.logged()
 		for _, j := range batch {
 			close(j.done)
 		}
