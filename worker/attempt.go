@@ -25,7 +25,8 @@ func (w *Worker) handle(ctx context.Context, m store.Message) error {
 		return ErrNotTaken
 	default:
 	}
-	ahead := isAhead(ctx)
+	visit := visitOf(ctx)
+	ahead := visit.Ahead
 	if !ahead {
 		select {
 		case w.slots <- struct{}{}:
@@ -43,8 +44,10 @@ func (w *Worker) handle(ctx context.Context, m store.Message) error {
 		return err
 	}
 	failpoint.Reach(failpoint.Claimed)
+	began := time.Now()
 	end, seated := w.attempt(run, !ahead, sentAt(ctx), received)
 	leave := func() {
+		visit.Begun, visit.Took = true, time.Since(began)
 		if seated {
 			<-w.slots
 		}

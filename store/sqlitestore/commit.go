@@ -38,7 +38,7 @@ func (s *Store) encodeChange(c *schedules.Change) (*encodedChange, error) {
 			*dst, err = encode(v)
 		}
 	}
-	if e.known == nil || !same(&e.known.record, &c.Schedule.Record) {
+	if e.known == nil || !same(&e.known.whole.Record, &c.Schedule.Record) {
 		put(&e.record, &c.Schedule.Record)
 	}
 	put(&e.progress, &c.Schedule.Progress)
@@ -130,9 +130,10 @@ func (s *Store) commitChange(t *tx, c *encodedChange) error {
 			return err
 		}
 	}
-	sc := &c.Schedule
 	t.then(func() {
-		s.known.putSchedule(sc.Ref(), knownSchedule{sid: sid, revision: c.Expect + 1, tick: dueMS(sc.NextRunTime()), record: sc.Record}, sc.Tally)
+		sc := c.Schedule
+		sc.Revision = c.Expect + 1
+		s.known.putSchedule(sid, sc)
 	})
 	return nil
 }

@@ -25,7 +25,7 @@ type known struct {
 type knownSchedule struct {
 	sid, revision int64
 	tick          any // as in the column
-	record        schedules.Record
+	whole         schedules.Schedule
 }
 
 type knownTally struct {
@@ -56,6 +56,14 @@ func remember[K comparable, V any](m *map[K]V, key K, v V) {
 	(*m)[key] = v
 }
 
+// latest gives what is known of a schedule, whatever has become of it.
+func (k *known) latest(ref schedules.Ref) (knownSchedule, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	got, ok := k.schedules[ref]
+	return got, ok
+}
+
 // schedule gives what is known of a schedule at a revision.
 func (k *known) schedule(ref schedules.Ref, revision int64) (knownSchedule, bool) {
 	k.mu.Lock()
@@ -64,21 +72,24 @@ func (k *known) schedule(ref schedules.Ref, revision int64) (knownSchedule, bool
 	return got, ok && got.revision == revision
 }
 
-func (k *known) putSchedule(ref schedules.Ref, s knownSchedule, tally schedules.Tally) {
+func (k *known) putSchedule(sid int64, whole schedules.Schedule) {
+	s := knownSchedule{sid: sid, revision: whole.Revision, tick: dueMS(whole.NextRunTime()), whole: whole}
+	ref := whole.Ref()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if old, ok := k.schedules[ref]; !ok || old.revision <= s.revision {
 		remember(&k.schedules, ref, s)
 	}
-	k.putTallyLocked(s.sid, knownTally{s.revision, tally})
+	k.putTallyLocked(sid, knownTally{s.revision, whole.Tally})
 }
 
 // ended notes that the end of a run raised a schedule's revision from one to the next, and left the rest of what is known of it.
-func (k *known) ended(ref schedules.Ref, revision int64) {
+func (k *known) ended(ref schedules.Ref, revision int64, tally schedules.Tally) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if s, ok := k.schedules[ref]; ok && s.revision == revision {
 		s.revision++
+		s.whole.Revision, s.whole.Tally = s.revision, tally
 		k.schedules[ref] = s
 	}
 }

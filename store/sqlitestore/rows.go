@@ -53,11 +53,16 @@ func (r *scheduleRow) schedule(k *known) (s schedules.Schedule, err error) {
 	if err != nil {
 		return s, unreadable("schedules", r.sid, err)
 	}
-	s.HistoryFrom = time.Time{}
-	if r.history != 0 {
-		s.HistoryFrom = fromMS(r.history)
-	}
+	s.HistoryFrom = historyFrom(r.history)
 	return s, nil
+}
+
+// historyFrom is Tally.HistoryFrom of its column.
+func historyFrom(history int64) time.Time {
+	if history == 0 {
+		return time.Time{}
+	}
+	return fromMS(history)
 }
 
 // unreadable says which row holds no record.

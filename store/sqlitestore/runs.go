@@ -358,7 +358,7 @@ func (s *Store) endRun(t *tx, sid int64, run *schedules.Run, c *encodedRunChange
 			t.timers = t.timers || e.tally.WakeOnEnd
 			t.then(func() {
 				s.known.putTally(sid, e.knownTally)
-				s.known.ended(run.Ref(), e.revision-1)
+				s.known.ended(run.Ref(), e.revision-1, e.tally)
 			})
 		}
 		return n, err

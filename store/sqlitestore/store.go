@@ -58,6 +58,7 @@ type Store struct {
 	db   *sql.DB
 
 	turn   chan struct{} // held by whoever uses writer
+	lead   chan struct{} // held by whoever wants the turn for calls that may wait
 	writer *conn
 	slots  chan struct{} // one per reader in use
 
@@ -73,6 +74,7 @@ type Store struct {
 	mu        sync.Mutex
 	queue     []*job        // calls that wait to be written
 	later     []*job        // those of them that may wait for longer
+	burstAt   time.Time     // when the last transaction with many calls that may not wait ended
 	readers   []*conn       // free ones
 	trimFrom  schedules.Ref // after which the next Trim goes on
 	auditAt   auditPlace    // where the next Audit goes on
@@ -102,7 +104,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, errors.New("open store: Dir is empty: name a folder, such as ./workflow_data")
 	}
 	s := &Store{
-		cfg: cfg, path: filepath.Join(cfg.Dir, FileName), turn: make(chan struct{}, 1), slots: make(chan struct{}, maxReaders),
+		cfg: cfg, path: filepath.Join(cfg.Dir, FileName), turn: make(chan struct{}, 1), lead: make(chan struct{}, 1), slots: make(chan struct{}, maxReaders),
 		closing: make(chan struct{}), listeners: newListeners(),
 	}
 	if err := s.open(ctx); err != nil {

@@ -13,6 +13,9 @@ const (
 	laterLimit = 64
 	// laterWait is how long calls that may wait do so at most while others are there.
 	laterWait = 100 * time.Millisecond
+	// burst is how many other calls in one transaction say that more are on their way, burstPause how long after it they may be.
+	burst      = 8
+	burstPause = 3 * time.Millisecond
 )
 
 // tx is one write in progress, as its job sees it.
@@ -72,14 +75,22 @@ func (s *Store) writeAll(ctx context.Context, queue *[]*job, fs ...func(*tx) err
 
 	last := jobs[len(jobs)-1] // a queue is served in order
 	ended, closing := ctx.Done(), s.closing
+	lead := s.turn
+	if queue == &s.later {
+		lead = s.lead
+	}
 wait:
 	for {
 		select {
 		case <-last.done:
 			break wait
-		case s.turn <- struct{}{}:
-			s.serve(last)
-			<-s.turn
+		case lead <- struct{}{}:
+			if queue == &s.later {
+				s.serveLater(last)
+			} else {
+				s.serve(last)
+			}
+			<-lead
 		case <-ended:
 			s.withdraw(jobs, ctx.Err())
 			ended = nil
@@ -93,6 +104,45 @@ wait:
 		errs[i] = j.err
 	}
 	return errs
+}
+
+// serveLater writes queued jobs, those that may wait among them, until last is answered or the store closes. Between transactions it waits for a pause of what goes first, if
+// there is a burst of it: one of those that may wait does so for all of them.
+func (s *Store) serveLater(last *job) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		timer.Reset(s.pauseIn())
+		select {
+		case <-last.done:
+			return
+		case <-s.closing:
+			return
+		case <-timer.C:
+		}
+		select {
+		case <-s.closing:
+			return
+		case s.turn <- struct{}{}:
+		}
+		if s.pauseIn() <= 0 { // else the turn was taken for long
+			s.step()
+		}
+		<-s.turn
+	}
+}
+
+// pauseIn is how long those that may wait are to wait yet.
+func (s *Store) pauseIn() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	until := s.burstAt.Add(burstPause)
+	if len(s.later) > 0 {
+		if most := s.later[0].at.Add(laterWait); most.Before(until) {
+			until = most
+		}
+	}
+	return time.Until(until)
 }
 
 // withdraw answers those of jobs that are still in the queue.
@@ -118,8 +168,9 @@ func (s *Store) withdraw(jobs []*job, err error) {
 	}
 }
 
-// next takes what is to be written next off the queues: what may wait only if nothing else is there, or if it has waited for long.
-func (s *Store) next() []*job {
+// next takes what is to be written next off the queues: what may wait only if nothing else is there, or if it has waited for long. It gives how many calls it is of those
+// that may not.
+func (s *Store) next() (batch []*job, first int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	take := func(queue *[]*job, n int) []*job {
@@ -130,11 +181,12 @@ func (s *Store) next() []*job {
 		*queue = q[:left]
 		return batch
 	}
-	batch := take(&s.queue, min(len(s.queue), batchLimit))
-	if len(s.later) > 0 && (len(batch) == 0 || time.Since(s.later[0].at) > laterWait) {
+	batch = take(&s.queue, min(len(s.queue), batchLimit))
+	first = len(batch)
+	if len(s.later) > 0 && (first == 0 || time.Since(s.later[0].at) > laterWait) {
 		batch = append(batch, take(&s.later, min(len(s.later), laterLimit))...)
 	}
-	return batch
+	return batch, first
 }
 
 // serve writes queued jobs until last is answered. The caller has the turn.
@@ -145,16 +197,29 @@ func (s *Store) serve(last *job) {
 			return
 		default:
 		}
-		batch := s.next()
-		if len(batch) == 0 {
+		if !s.step() {
 			return
 		}
-		s.writeBatch(batch)
-		s.logged()
-		for _, j := range batch {
-			close(j.done)
-		}
 	}
+}
+
+// step writes one transaction; false when nothing is queued. The caller has the turn.
+func (s *Store) step() bool {
+	batch, first := s.next()
+	if len(batch) == 0 {
+		return false
+	}
+	s.writeBatch(batch)
+	s.logged()
+	if first >= burst {
+		s.mu.Lock()
+		s.burstAt = time.Now()
+		s.mu.Unlock()
+	}
+	for _, j := range batch {
+		close(j.done)
+	}
+	return true
 }
 
 func (s *Store) writeBatch(batch []*job) {

@@ -96,19 +96,19 @@ func (t *Transport) Look(_ context.Context, msgs ...store.Message) ([]store.Mess
 	return states, nil
 }
 
-// aheadMost is how many messages are handed over beyond the concurrency at most, shortRun how long handlers may take for that.
+// aheadMost is how many messages are handed over beyond the concurrency at most, shortRun how long runs may take, with their wait for a slot, for that.
 const (
 	aheadMost = 128
 	shortRun  = 50 * time.Millisecond
 )
 
-// places counts the handlers under way. While they are short some more are let begin than there are slots, whose claims are then made together; as many as were short in a
+// places counts the handlers under way. While runs are short some more are let begin than there are slots, whose claims are then made together; as many as were short in a
 // row, so that a long one ends it.
 type places struct {
 	mu          sync.Mutex
 	concurrency int
 	busy        int
-	short       int           // handlers in a row that were short, up to aheadMost
+	short       int           // runs in a row that were short, up to aheadMost
 	freed       chan struct{} // holds a token when there may be a place
 }
 
@@ -171,16 +171,18 @@ func (t *Transport) Serve(ctx context.Context, queues map[string]int, concurrenc
 		if !ok {
 			return nil
 		}
-		of := worker.WithSent(ctx, m.sent)
-		if p.begin() {
-			of = worker.WithAhead(of)
-		}
+		visit := &worker.Visit{Ahead: p.begin()}
 		handlers.Go(func() {
 			began := time.Now()
-			defer func() { p.end(time.Since(began)) }()
+			defer func() {
+				if !visit.Begun {
+					visit.Took = time.Since(began)
+				}
+				p.end(visit.Took)
+			}()
 			// Whether it was taken or not: a message that is not taken belongs to a worker that stops, and no other is in this process.
 			defer t.forget(m.Message)
-			_ = handle(of, m.Message)
+			_ = handle(worker.WithVisit(worker.WithSent(ctx, m.sent), visit), m.Message)
 		})
 	}
 }
