@@ -203,6 +203,9 @@ func (s *Store) Heartbeat(ctx context.Context, beats []store.Heartbeat) ([]store
 
 // CommitRun writes a transition of a run, with the effects of its end on its schedule.
 func (s *Store) CommitRun(ctx context.Context, c schedules.RunChange) error {
+	if c.Run.Status.Ended() {
+		s.awaitPause(ctx)
+	}
 	e := encodedRunChange{RunChange: &c}
 	err := s.encodeRunChange(&e)
 	if err == nil {

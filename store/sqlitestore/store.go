@@ -59,6 +59,7 @@ type Store struct {
 
 	turn   chan struct{} // held by whoever uses writer
 	lead   chan struct{} // held by whoever wants the turn for calls that may wait
+	calm   chan struct{} // held by whoever waits for a pause
 	writer *conn
 	slots  chan struct{} // one per reader in use
 
@@ -104,7 +105,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, errors.New("open store: Dir is empty: name a folder, such as ./workflow_data")
 	}
 	s := &Store{
-		cfg: cfg, path: filepath.Join(cfg.Dir, FileName), turn: make(chan struct{}, 1), lead: make(chan struct{}, 1), slots: make(chan struct{}, maxReaders),
+		cfg: cfg, path: filepath.Join(cfg.Dir, FileName), turn: make(chan struct{}, 1), lead: make(chan struct{}, 1), calm: make(chan struct{}, 1), slots: make(chan struct{}, maxReaders),
 		closing: make(chan struct{}), listeners: newListeners(),
 	}
 	if err := s.open(ctx); err != nil {

@@ -15,7 +15,7 @@ const (
 	laterWait = 100 * time.Millisecond
 	// burst is how many other calls in one transaction say that more are on their way, burstPause how long after it they may be.
 	burst      = 8
-	burstPause = 3 * time.Millisecond
+	burstPause = 10 * time.Millisecond
 )
 
 // tx is one write in progress, as its job sees it.
@@ -129,6 +129,34 @@ func (s *Store) serveLater(last *job) {
 			s.step()
 		}
 		<-s.turn
+	}
+}
+
+// awaitPause waits for a pause in a burst of what goes first, for laterWait at most: even to prepare what may wait would take processors from it. One waits for all.
+func (s *Store) awaitPause(ctx context.Context) {
+	if s.pauseIn() <= 0 {
+		return
+	}
+	began := time.Now()
+	if s.take(ctx, s.calm) != nil {
+		return
+	}
+	defer func() { <-s.calm }()
+	for {
+		wait := min(s.pauseIn(), laterWait-time.Since(began))
+		if wait <= 0 {
+			return
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-s.closing:
+			timer.Stop()
+			return
+		}
 	}
 }
 
