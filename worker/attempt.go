@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	pyworkflow "github.com/pyworkflow-go/pyworkflow"
@@ -205,10 +206,11 @@ func pause(try int, stop <-chan struct{}) bool {
 // attempt executes a claimed run, once there is a slot for it. It returns what records how that ended, and whether the run has a slot.
 func (w *Worker) attempt(run schedules.Run, seated bool, sent, received time.Time) (end func(), hasSlot bool) {
 	info, _ := w.cfg.App.Workflow(run.Workflow)
+	claimed, debug := run, w.log.Enabled(w.base, slog.LevelDebug)
 	now := time.Now()
 	// The lease lasts since the claim, which may be long ago: its answer was late or lost, or the process stood still.
 	renewed := now.Add(min(run.Lease.Sub(w.cfg.Store.Estimate())-schedules.Lease, 0))
-	h := &held{run: run, log: w.log.With(engine.RunAttrs(run)...), options: info.Options, began: now, renewed: renewed, lost: make(chan struct{}), over: make(chan struct{}),
+	h := &held{run: run, log: sync.OnceValue(func() *slog.Logger { return w.log.With(engine.RunAttrs(claimed)...) }), options: info.Options, began: now, renewed: renewed, lost: make(chan struct{}), over: make(chan struct{}),
 		now: func() time.Time { return w.cfg.Store.Estimate().UTC().Truncate(time.Millisecond) }}
 	if run.Options != nil {
 		h.options = *run.Options
@@ -226,7 +228,9 @@ func (w *Worker) attempt(run schedules.Run, seated bool, sent, received time.Tim
 	default:
 	}
 	w.cfg.Observer.Claimed(run)
-	h.log.Debug("run claimed")
+	if debug {
+		h.log().Debug("run claimed")
+	}
 	h.emit(schedules.Event{Kind: "claimed", Level: "info",
 		Message: fmt.Sprintf("attempt %d begins on worker %s", run.Attempt, w.cfg.ID), Attrs: map[string]any{"attempt": run.Attempt, "dispatch": run.Dispatch, "worker": w.cfg.ID}})
 
@@ -244,13 +248,15 @@ func (w *Worker) attempt(run schedules.Run, seated bool, sent, received time.Tim
 		defer abort(nil)
 		recorded := false
 		if lost {
-			h.log.Warn("run was taken from this worker")
+			h.log().Warn("run was taken from this worker")
 			w.flush(w.base, h)
 		} else {
 			failpoint.Reach(failpoint.Ending)
 			run, recorded = w.finish(h, o)
 		}
-		h.log.Debug("attempt ended", "status", string(run.Status), "recorded", recorded, "took", took.String())
+		if debug {
+			h.log().Debug("attempt ended", "status", string(run.Status), "recorded", recorded, "took", took.String())
+		}
 		traced(run, o, recorded)
 		w.cfg.Observer.Attempted(run, o, took, recorded)
 	}, seated
@@ -362,13 +368,13 @@ func isClosed(c <-chan struct{}) bool {
 // abandon leaves the code behind: it goes on without a slot, and what it still reports is refused.
 func (w *Worker) abandon(h *held, cause error, done <-chan schedules.Outcome) {
 	w.zombies.Add(1)
-	h.log.Warn("code ignores its cancelled context; its slot is freed, its goroutine goes on", "cause", cause, "abandoned", w.zombies.Load())
+	h.log().Warn("code ignores its cancelled context; its slot is freed, its goroutine goes on", "cause", cause, "abandoned", w.zombies.Load())
 	h.emit(schedules.Event{Kind: "abandoned", Level: "warn", Message: "the code ignores its cancelled context; the worker goes on without it"})
 	w.cfg.Observer.Abandoned(h.run)
 	go func() {
 		<-done
 		w.zombies.Add(-1)
-		h.log.Info("code that was left behind has returned")
+		h.log().Info("code that was left behind has returned")
 	}()
 }
 
@@ -400,22 +406,22 @@ func (w *Worker) finish(h *held, o schedules.Outcome) (schedules.Run, bool) {
 		switch {
 		case err == nil:
 			if !recorded && try == 0 {
-				h.log.Warn("outcome is refused: the run has ended or another worker has it", "status", string(run.Status))
+				h.log().Warn("outcome is refused: the run has ended or another worker has it", "status", string(run.Status))
 			}
 			return run, recorded
 		case errors.Is(err, store.ErrNotFound):
-			h.log.Warn("outcome is refused: the run is gone")
+			h.log().Warn("outcome is refused: the run is gone")
 			return h.run, false
 		case errors.Is(err, store.ErrFormat): // its lease runs out, and a newer keeper sends it to a newer worker
 			w.leftToNewer("outcome is refused; the run is left to a newer worker", engine.RunAttrs(h.run), err)
 			return h.run, false
 		}
 		if try == 0 {
-			h.log.Warn("outcome waits for the store", "error", err)
+			h.log().Warn("outcome waits for the store", "error", err)
 		}
 		known = nil
 		if !pause(try, w.dead) {
-			h.log.Error("outcome is not recorded: the worker stops while the store is away; another worker executes the run again", "error", err)
+			h.log().Error("outcome is not recorded: the worker stops while the store is away; another worker executes the run again", "error", err)
 			return h.run, false
 		}
 	}
