@@ -12,8 +12,9 @@ const (
 	checkpointPages = 1000
 	// checkpointMost is how many pages the log may hold before writers wait for the copy, because it does not come to an end beside them.
 	checkpointMost = 16 * checkpointPages
-	// checkpointPause is how long a copy that writers have overtaken waits before it goes on.
+	// checkpointPause is how long after a copy it is looked whether writers have overtaken it, doubling, checkpointTries times at most.
 	checkpointPause = 200 * time.Millisecond
+	checkpointTries = 5
 )
 
 // SQLite itself would copy the log into the file within a commit, whose caller, and all behind it, would wait for that and its two fsyncs. Here another connection does it,
@@ -25,6 +26,7 @@ func (s *Store) logged() {
 		return
 	}
 	n, _, err := s.writer.driver.(sqlite.DBStatus).Status(sqlite.DBStatusCacheWrite, true)
+	s.written.Add(int64(n))
 	if s.pages += n; err != nil || s.pages < checkpointPages {
 		return
 	}
@@ -43,7 +45,8 @@ func (s *Store) logged() {
 	})
 }
 
-// copyLog copies the log until nothing is left that is worth it. What fails is tried again after further pages.
+// copyLog copies the log. Only the writer that finds all of it copied begins the log anew, so it is tried to come to an end in a pause of the writers. What fails is tried
+// again after further pages.
 func (s *Store) copyLog() {
 	ctx := context.Background()
 	c, err := newConn(ctx, s.db)
@@ -51,9 +54,10 @@ func (s *Store) copyLog() {
 		return
 	}
 	defer func() { _ = c.close() }()
-	for !s.closed() {
+	for try := range checkpointTries {
+		before := s.written.Load()
 		pages, copied, err := c.checkpoint()
-		if err != nil || pages-copied < checkpointPages/2 {
+		if err != nil {
 			return
 		}
 		if pages > checkpointMost {
@@ -65,8 +69,12 @@ func (s *Store) copyLog() {
 			return
 		}
 		select {
-		case <-time.After(checkpointPause):
+		case <-time.After(checkpointPause << try):
 		case <-s.closing:
+			return
+		}
+		if copied == pages && s.written.Load() == before {
+			return
 		}
 	}
 }

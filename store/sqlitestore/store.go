@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
@@ -69,6 +70,8 @@ type Store struct {
 
 	pages  int            // written to the log since it was last copied; of whoever has the turn
 	beside sync.WaitGroup // of the copy
+
+	written atomic.Int64 // pages, to the log
 
 	known known
 
