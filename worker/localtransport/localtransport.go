@@ -131,12 +131,12 @@ func (p *places) wait(ctx context.Context) bool {
 	}
 }
 
-// begin takes a place and reports whether it is one beyond the slots.
+// begin takes a place and reports whether there may be no slot for it yet: one that was let begin earlier may have it.
 func (p *places) begin() (ahead bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.busy++
-	return p.busy > p.concurrency
+	return p.short > 0
 }
 
 func (p *places) end(took time.Duration) {
