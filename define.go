@@ -33,7 +33,7 @@ func DefineFunc[Out any](name string, fn func(ctx context.Context) (Out, error),
 func define[In, Out any](pkg, name string, fn func(context.Context, In) (Out, error), opts []Option) *Workflow[In, Out] {
 	d := &definition{
 		name: name,
-		pkg:  pkg, origin: moduleOf(pkg),
+		pkg:  pkg,
 		options: schedules.RunOptions{MaxRecoveries: schedules.DefaultMaxRecoveries, Queue: schedules.DefaultQueue,
 			Backoff: Exponential(defaultWait, defaultMaxWait)},
 		checkInput: func(input json.RawMessage) error {
@@ -93,7 +93,6 @@ type definition struct {
 	name       string
 	doc        string
 	pkg        string // path of the package that defines it
-	origin     string // of its module
 	options    schedules.RunOptions
 	declared   []*declaration
 	call       func(ctx context.Context, input json.RawMessage) (json.RawMessage, error)
@@ -141,13 +140,13 @@ func (d *definition) check(limits schedules.Limits) error {
 }
 
 func (d *definition) info() WorkflowInfo {
-	return WorkflowInfo{Name: d.name, Doc: d.doc, Options: d.options, Schedules: d.schedules(), Origin: d.origin}
+	return WorkflowInfo{Name: d.name, Doc: d.doc, Options: d.options, Schedules: d.schedules(), Origin: moduleOf(d.pkg)}
 }
 
 func (d *definition) schedules() []DeclaredSchedule {
 	out := make([]DeclaredSchedule, 0, len(d.declared))
 	for _, s := range d.declared {
-		out = append(out, DeclaredSchedule{ID: s.id(d.name), Workflow: d.name, Definition: s.def, Origin: d.origin})
+		out = append(out, DeclaredSchedule{ID: s.id(d.name), Workflow: d.name, Definition: s.def, Origin: moduleOf(d.pkg)})
 	}
 	return out
 }

@@ -42,8 +42,17 @@ var modules = sync.OnceValue(func() []string {
 	return paths
 })
 
-// moduleOf gives the path of the module a package belongs to, or the package's own where that is not known.
-func moduleOf(pkg string) string { return moduleAmong(pkg, modules()) }
+// moduleOf gives the path of the module a package belongs to, or the package's own where that is not known. It is asked for with every run.
+func moduleOf(pkg string) string {
+	if known, ok := modulesOf.Load(pkg); ok {
+		return known.(string)
+	}
+	m := moduleAmong(pkg, modules())
+	modulesOf.Store(pkg, m)
+	return m
+}
+
+var modulesOf sync.Map // of packages that define workflows, by their paths
 
 func moduleAmong(pkg string, modules []string) string {
 	if pkg == "main" && len(modules) > 0 && modules[0] != "" {

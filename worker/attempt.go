@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	pyworkflow "github.com/pyworkflow-go/pyworkflow"
@@ -26,20 +27,33 @@ func (w *Worker) handle(ctx context.Context, m store.Message) error {
 		return ErrNotTaken
 	default:
 	}
-	select {
-	case w.slots <- struct{}{}:
-		defer func() { <-w.slots }()
-	case <-w.stop:
-		return ErrNotTaken
-	case <-ctx.Done():
-		return ErrNotTaken
+	visit := visitOf(ctx)
+	ahead := visit.Ahead
+	if !ahead {
+		select {
+		case w.slots <- struct{}{}:
+		case <-w.stop:
+			return ErrNotTaken
+		case <-ctx.Done():
+			return ErrNotTaken
+		}
 	}
 	run, claimed, err := w.claim(m)
 	if err != nil || !claimed {
+		if !ahead {
+			<-w.slots
+		}
 		return err
 	}
 	failpoint.Reach(failpoint.Claimed)
-	end := w.attempt(run, sentAt(ctx), received)
+	began := time.Now()
+	end, seated := w.attempt(run, !ahead, sentAt(ctx), received)
+	leave := func() {
+		visit.Begun, visit.Took = true, time.Since(began)
+		if seated {
+			<-w.slots
+		}
+	}
 	select {
 	case w.ends <- struct{}{}: // others need not wait until the end is recorded
 		go func() {
@@ -48,11 +62,27 @@ func (w *Worker) handle(ctx context.Context, m store.Message) error {
 			end()
 			failpoint.Reach(failpoint.Ended)
 		}()
+		leave()
 	default:
 		end()
 		failpoint.Reach(failpoint.Ended)
+		leave()
 	}
 	return nil
+}
+
+// seat waits for a slot for a run that was claimed without one. It is false when there is none for too long, the worker stops, or the run is not to begin any more.
+func (w *Worker) seat(h *held) bool {
+	timer := time.NewTimer(AheadPatience)
+	defer timer.Stop()
+	select {
+	case w.slots <- struct{}{}:
+		return true
+	case <-timer.C:
+	case <-w.stop:
+	case <-h.ctx.Done():
+	}
+	return false
 }
 
 // claim makes this worker the holder of the run's dispatch, however long the store is away. It is false when the message is outdated or the run was
@@ -175,13 +205,14 @@ func pause(try int, stop <-chan struct{}) bool {
 	}
 }
 
-// attempt executes a claimed run. It returns what records how that ended.
-func (w *Worker) attempt(run schedules.Run, sent, received time.Time) (end func()) {
+// attempt executes a claimed run, once there is a slot for it. It returns what records how that ended, and whether the run has a slot.
+func (w *Worker) attempt(run schedules.Run, seated bool, sent, received time.Time) (end func(), hasSlot bool) {
 	info, _ := w.cfg.App.Workflow(run.Workflow)
+	claimed, debug := run, w.log.Enabled(w.base, slog.LevelDebug)
 	now := time.Now()
 	// The lease lasts since the claim, which may be long ago: its answer was late or lost, or the process stood still.
 	renewed := now.Add(min(run.Lease.Sub(w.cfg.Store.Estimate())-schedules.Lease, 0))
-	h := &held{run: run, log: w.log.With(engine.RunAttrs(run)...), options: info.Options, began: now, renewed: renewed, lost: make(chan struct{}), over: make(chan struct{}),
+	h := &held{run: run, log: sync.OnceValue(func() *slog.Logger { return w.log.With(engine.RunAttrs(claimed)...) }), options: info.Options, began: now, renewed: renewed, lost: make(chan struct{}), over: make(chan struct{}),
 		now: func() time.Time { return w.cfg.Store.Estimate().UTC().Truncate(time.Millisecond) }}
 	if run.Options != nil {
 		h.options = *run.Options
@@ -199,11 +230,19 @@ func (w *Worker) attempt(run schedules.Run, sent, received time.Time) (end func(
 	default:
 	}
 	w.cfg.Observer.Claimed(run)
-	h.log.Debug("run claimed")
+	if debug {
+		h.log().Debug("run claimed")
+	}
 	h.emit(schedules.Event{Kind: "claimed", Level: "info",
 		Message: fmt.Sprintf("attempt %d begins on worker %s", run.Attempt, w.cfg.ID), Attrs: map[string]any{"attempt": run.Attempt, "dispatch": run.Dispatch, "worker": w.cfg.ID}})
 
-	o, lost := w.execute(h)
+	var o schedules.Outcome
+	var lost bool
+	if seated = seated || w.seat(h); seated {
+		o, lost = w.execute(h)
+	} else {
+		o, lost = schedules.Outcome{Kind: schedules.OutcomeHandedBack}, isClosed(h.lost)
+	}
 	close(h.over)
 	took := time.Since(now)
 	return func() {
@@ -211,16 +250,18 @@ func (w *Worker) attempt(run schedules.Run, sent, received time.Time) (end func(
 		defer abort(nil)
 		recorded := false
 		if lost {
-			h.log.Warn("run was taken from this worker")
+			h.log().Warn("run was taken from this worker")
 			w.flush(w.base, h)
 		} else {
 			failpoint.Reach(failpoint.Ending)
 			run, recorded = w.finish(h, o)
 		}
-		h.log.Debug("attempt ended", "status", string(run.Status), "recorded", recorded, "took", took.String())
+		if debug {
+			h.log().Debug("attempt ended", "status", string(run.Status), "recorded", recorded, "took", took.String())
+		}
 		traced(run, o, recorded)
 		w.cfg.Observer.Attempted(run, o, took, recorded)
-	}
+	}, seated
 }
 
 // around is what surrounds the code of a step; nil: nothing does.
@@ -329,13 +370,13 @@ func isClosed(c <-chan struct{}) bool {
 // abandon leaves the code behind: it goes on without a slot, and what it still reports is refused.
 func (w *Worker) abandon(h *held, cause error, done <-chan schedules.Outcome) {
 	w.zombies.Add(1)
-	h.log.Warn("code ignores its cancelled context; its slot is freed, its goroutine goes on", "cause", cause, "abandoned", w.zombies.Load())
+	h.log().Warn("code ignores its cancelled context; its slot is freed, its goroutine goes on", "cause", cause, "abandoned", w.zombies.Load())
 	h.emit(schedules.Event{Kind: "abandoned", Level: "warn", Message: "the code ignores its cancelled context; the worker goes on without it"})
 	w.cfg.Observer.Abandoned(h.run)
 	go func() {
 		<-done
 		w.zombies.Add(-1)
-		h.log.Info("code that was left behind has returned")
+		h.log().Info("code that was left behind has returned")
 	}()
 }
 
@@ -367,22 +408,22 @@ func (w *Worker) finish(h *held, o schedules.Outcome) (schedules.Run, bool) {
 		switch {
 		case err == nil:
 			if !recorded && try == 0 {
-				h.log.Warn("outcome is refused: the run has ended or another worker has it", "status", string(run.Status))
+				h.log().Warn("outcome is refused: the run has ended or another worker has it", "status", string(run.Status))
 			}
 			return run, recorded
 		case errors.Is(err, store.ErrNotFound):
-			h.log.Warn("outcome is refused: the run is gone")
+			h.log().Warn("outcome is refused: the run is gone")
 			return h.run, false
 		case errors.Is(err, store.ErrFormat): // its lease runs out, and a newer keeper sends it to a newer worker
 			w.leftToNewer("outcome is refused; the run is left to a newer worker", engine.RunAttrs(h.run), err)
 			return h.run, false
 		}
 		if try == 0 {
-			h.log.Warn("outcome waits for the store", "error", err)
+			h.log().Warn("outcome waits for the store", "error", err)
 		}
 		known = nil
 		if !pause(try, w.dead) {
-			h.log.Error("outcome is not recorded: the worker stops while the store is away; another worker executes the run again", "error", err)
+			h.log().Error("outcome is not recorded: the worker stops while the store is away; another worker executes the run again", "error", err)
 			return h.run, false
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pyworkflow-go/pyworkflow"
@@ -555,4 +556,53 @@ func count(list []string, f func(string) bool) int {
 		}
 	}
 	return n
+}
+
+// After short runs more are claimed than there are slots; at no time does more code run than that, and what finds no slot for long goes back.
+func TestRunsAreClaimedAheadWhileTheyAreShort(t *testing.T) {
+	inWorld(t, func(w *world) {
+		var now, most atomic.Int64
+		r := w.start(worker.Config{Concurrency: 3}, pyworkflow.Define("nap", func(_ context.Context, seconds int) (int, error) {
+			most.Store(max(most.Load(), now.Add(1)))
+			sleep(time.Duration(seconds) * time.Second)
+			now.Add(-1)
+			return seconds, nil
+		}))
+		for range 5 {
+			w.ended(w.submit("nap", "0", nil))
+		}
+		var ids []string
+		for range 9 {
+			ids = append(ids, w.submit("nap", "3", nil))
+		}
+		synctest.Wait()
+		running := 0
+		for _, id := range ids {
+			if w.run(id).Status == schedules.RunRunning {
+				running++
+			}
+		}
+		if running != 8 { // three slots and five short runs
+			t.Errorf("%d are claimed", running)
+		}
+		sleep(worker.AheadPatience + 10*time.Millisecond)
+		back := 0
+		for _, id := range ids {
+			if r := w.run(id); r.Status == schedules.RunPending {
+				back++
+			}
+		}
+		if back != 6 {
+			t.Errorf("%d wait for a slot unclaimed", back)
+		}
+		for _, id := range ids {
+			if run := w.ended(id); run.Status != schedules.RunCompleted || run.Attempt != 1 || run.Recoveries != 0 {
+				t.Errorf("%+v", run)
+			}
+		}
+		if most.Load() != 3 {
+			t.Errorf("%d at a time", most.Load())
+		}
+		w.end(r)
+	})
 }

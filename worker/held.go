@@ -16,8 +16,8 @@ import (
 
 // held is a run this worker holds, from its claim until its outcome is recorded.
 type held struct {
-	run     schedules.Run // as claimed
-	log     *slog.Logger  // its lines are about the run
+	run     schedules.Run       // as claimed
+	log     func() *slog.Logger // its lines are about the run; most runs have none
 	options schedules.RunOptions
 	began   time.Time
 	ctx     context.Context // of the attempt
@@ -180,7 +180,7 @@ func (w *Worker) warnLong(runs []*held) {
 		h.mu.Unlock()
 		if first {
 			const text = "run without a time limit lasts long; a timeout on the workflow would end it"
-			h.log.Warn(text, "running", LongRun.String())
+			h.log().Warn(text, "running", LongRun.String())
 			h.emit(schedules.Event{Kind: "long", Level: "warn", Message: text})
 		}
 	}
@@ -234,7 +234,7 @@ func (w *Worker) flush(ctx context.Context, h *held) {
 	ctx, cancel := context.WithTimeout(ctx, heartbeatTimeout)
 	defer cancel()
 	if err := w.cfg.Store.AppendEvents(ctx, h.run.ID, events...); err != nil && !errors.Is(err, store.ErrNotFound) {
-		h.log.Debug("events wait for the store", "error", err)
+		h.log().Debug("events wait for the store", "error", err)
 		h.putBack(events)
 	}
 }
@@ -250,7 +250,9 @@ func (w *Worker) flushes(ctx context.Context) {
 		case <-tick.C:
 		}
 		for _, h := range w.holding() {
-			w.flush(ctx, h)
+			if !isClosed(h.over) { // else they go with the outcome
+				w.flush(ctx, h)
+			}
 		}
 	}
 }

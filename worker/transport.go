@@ -20,6 +20,30 @@ var ErrTooNew = fmt.Errorf("%w: its run was written by a newer version of the pr
 // waits for a slot no longer; what has one goes on. The end of the run may be recorded a little later.
 type Handler func(ctx context.Context, m store.Message) error
 
+type visitKey struct{}
+
+// Visit is what a transport of one process and a Handler tell each other about a message.
+type Visit struct {
+	// Ahead says that the message may be claimed before there is a slot for it, because runs have been so short that there soon will be; it then need not wait for its claim.
+	// One that has waited for a slot for AheadPatience goes back.
+	Ahead bool
+	// Begun says that its run was claimed, Took how long that waited for a slot afterwards and had it. The Handler sets them before it returns.
+	Begun bool
+	Took  time.Duration
+}
+
+// WithVisit is for transports: it gives a Handler the context of a message.
+func WithVisit(ctx context.Context, v *Visit) context.Context {
+	return context.WithValue(ctx, visitKey{}, v)
+}
+
+func visitOf(ctx context.Context) *Visit {
+	if v, ok := ctx.Value(visitKey{}).(*Visit); ok {
+		return v
+	}
+	return &Visit{}
+}
+
 type sentKey struct{}
 
 // WithSent is for transports: it gives a Handler the context of a message that was handed over at that time.

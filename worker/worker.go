@@ -72,8 +72,10 @@ const (
 	// LongRun is how long a run without a time limit goes on before a warning.
 	LongRun = time.Hour
 
+	// AheadPatience is how long a run that was claimed ahead waits for a slot before it goes back.
+	AheadPatience = time.Second
 	// endsBeside is how many ends of runs may be recorded at a time while their slots serve others already.
-	endsBeside = 256
+	endsBeside = 1024
 
 	heartbeatEvery   = time.Second
 	heartbeatTimeout = 2 * time.Second

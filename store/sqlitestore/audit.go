@@ -8,20 +8,17 @@ import (
 	"github.com/pyworkflow-go/pyworkflow/store"
 )
 
-// activeStatuses are those of active runs, in the order an audit goes through them.
-var activeStatuses = []schedules.RunStatus{schedules.RunPending, schedules.RunRunning, schedules.RunRetrying}
-
-// auditPlace is where a round of the audit is: among the schedules after ref, or, with a status, among the runs of activeStatuses[status-1] after a position.
+// auditPlace is where a round of the audit is: among the schedules after ref, or among the active runs after a position.
 type auditPlace struct {
-	ref    schedules.Ref
-	status int
-	after  position
+	ref   schedules.Ref
+	runs  bool
+	after position
 }
 
 // auditTargets are rows to compare.
 type auditTargets struct{ sids, rids []int64 }
 
-// Audit goes on with the round: schedules by id, then active runs by status and creation. The indexes are columns beside the record; it looks without the write lock.
+// Audit goes on with the round: schedules by id, then active runs by creation. The indexes are columns beside the record; it looks without the write lock.
 func (s *Store) Audit(ctx context.Context, _, limit int) (store.Audited, error) {
 	if limit <= 0 {
 		return store.Audited{Round: true}, nil
@@ -52,7 +49,7 @@ func (s *Store) Audit(ctx context.Context, _, limit int) (store.Audited, error) 
 // auditNext gives the next rows of the round and where to go on; the zero place: the round has ended.
 func (s *Store) auditNext(c *conn, at auditPlace, limit int) (found auditTargets, next auditPlace, err error) {
 	next = at
-	if at.status == 0 {
+	if !at.runs {
 		var sid int64
 		err := c.each([]any{&sid, &next.ref.ID, &next.ref.Incarnation}, func() (bool, error) {
 			found.sids = append(found.sids, sid)
@@ -61,27 +58,17 @@ func (s *Store) auditNext(c *conn, at auditPlace, limit int) (found auditTargets
 		if err != nil || len(found.sids) == limit {
 			return found, next, err
 		}
-		next = auditPlace{status: 1}
+		next = auditPlace{runs: true}
 	}
 	left := limit - len(found.sids)
-	for next.status <= len(activeStatuses) {
-		n := 0
-		var rid int64
-		after := next.after
-		err := c.each([]any{&rid, &next.after.at}, func() (bool, error) {
-			next.after.row = rid
-			found.rids = append(found.rids, rid)
-			n++
-			return true, nil
-		}, `SELECT rid, created FROM runs WHERE ns = ? AND status = ? AND status <> 'completed' AND (created, rid) > (?, ?) ORDER BY created, rid LIMIT ?`,
-			s.ns, string(activeStatuses[next.status-1]), after.at, after.row, left)
-		if err != nil {
-			return found, next, err
-		}
-		if left -= n; left == 0 {
-			return found, next, nil
-		}
-		next = auditPlace{status: next.status + 1}
+	after := next.after
+	err = c.each([]any{&next.after.row, &next.after.at}, func() (bool, error) {
+		found.rids = append(found.rids, next.after.row)
+		return true, nil
+	}, `SELECT rid, created FROM runs WHERE ns = ? AND class = ? AND class IS NOT NULL AND (created, rid) > (?, ?) ORDER BY created, rid LIMIT ?`,
+		s.ns, classActive, after.at, after.row, left)
+	if err != nil || len(found.rids) == left {
+		return found, next, err
 	}
 	return found, auditPlace{}, nil
 }
@@ -210,7 +197,7 @@ func (s *Store) auditSchedule(c *conn, sid int64) (audited, error) {
 	if err != nil || !found {
 		return d, err
 	}
-	sc, err := row.schedule()
+	sc, err := row.schedule(&s.known)
 	if err != nil {
 		return d, nil // cannot be read: whoever loads it says so
 	}
@@ -231,8 +218,8 @@ func (s *Store) auditSchedule(c *conn, sid int64) (audited, error) {
 func (s *Store) auditRun(c *conn, rid int64) (audited, error) {
 	var d audited
 	var row runRow
-	var sid, due, place *int64
-	found, err := c.one(append(row.dest(), &sid, &due, &place), `SELECT `+runColumns+`, r.sid, r.due, r.rank FROM runs r JOIN inputs i USING(rid) WHERE rid = ?`, rid)
+	var due, place *int64
+	found, err := c.one(append(row.dest(), &due, &place), `SELECT `+runColumns+`, r.due, r.rank FROM runs r WHERE r.rid = ?`, rid)
 	if err != nil || !found {
 		return d, err
 	}
@@ -247,7 +234,7 @@ func (s *Store) auditRun(c *conn, rid int64) (audited, error) {
 			d.lease = *row.lease
 		}
 	}
-	if n, ok := rank(&run).(int); ok && sid != nil {
+	if n, ok := rank(&run).(int); ok && row.sid != nil {
 		d.rank = int64(n)
 	}
 	d.compare(of, store.IndexTimers, due, d.due)

@@ -12,27 +12,35 @@ import (
 // encodedChange is a change with its records as JSON, made before the write lock is taken.
 type encodedChange struct {
 	*schedules.Change
-	record, progress, tally string
-	fates                   []string
-	regular, manual         []string
-	backfills               []string
-	start                   []encodedRun
+	known           *knownSchedule // what is known of the schedule at the revision the change expects; nil: nothing
+	record          string         // empty: as it is known
+	progress, tally string
+	fates           []string
+	regular, manual []string
+	backfills       []string
+	start           []encodedRun
 }
 
 type encodedRun struct {
 	*schedules.Run
-	input, progress string
+	input    string
+	progress string
 }
 
-func encodeChange(c *schedules.Change) (*encodedChange, error) {
+func (s *Store) encodeChange(c *schedules.Change) (*encodedChange, error) {
 	e := &encodedChange{Change: c}
+	if k, ok := s.known.schedule(c.Schedule.Ref(), c.Expect); ok && c.Expect != 0 {
+		e.known = &k
+	}
 	var err error
 	put := func(dst *string, v any) {
 		if err == nil {
 			*dst, err = encode(v)
 		}
 	}
-	put(&e.record, &c.Schedule.Record)
+	if e.known == nil || !same(&e.known.whole.Record, &c.Schedule.Record) {
+		put(&e.record, &c.Schedule.Record)
+	}
 	put(&e.progress, &c.Schedule.Progress)
 	put(&e.tally, &c.Schedule.Tally)
 	if err != nil {
@@ -67,14 +75,14 @@ func (s *Store) Commit(ctx context.Context, changes ...schedules.Change) []error
 	jobs := make([]func(*tx) error, 0, len(changes))
 	place := make([]int, 0, len(changes))
 	for i := range changes {
-		e, err := encodeChange(&changes[i])
+		e, err := s.encodeChange(&changes[i])
 		if err != nil {
 			errs[i] = err
 			continue
 		}
 		jobs, place = append(jobs, func(t *tx) error { return s.commitChange(t, e) }), append(place, i)
 	}
-	for n, err := range s.writeAll(ctx, jobs) {
+	for n, err := range s.writeAll(ctx, &s.queue, jobs...) {
 		errs[place[n]] = err
 	}
 	for i := range errs {
@@ -107,12 +115,12 @@ func (s *Store) commitChange(t *tx, c *encodedChange) error {
 		}
 	}
 	for i := range c.start {
-		created, err := s.insertRun(t, sid, &c.start[i])
+		rid, err := s.insertRun(t, sid, &c.start[i])
 		if err != nil {
 			return err
 		}
-		if created {
-			if err := s.send(t, c.start[i].Run, c.Now); err != nil {
+		if rid != 0 {
+			if err := s.send(t, rid, c.start[i].Run, c.Now); err != nil {
 				return err
 			}
 		}
@@ -122,6 +130,11 @@ func (s *Store) commitChange(t *tx, c *encodedChange) error {
 			return err
 		}
 	}
+	t.then(func() {
+		sc := c.Schedule
+		sc.Revision = c.Expect + 1
+		s.known.putSchedule(sid, sc)
+	})
 	return nil
 }
 
@@ -130,6 +143,18 @@ func (s *Store) guard(t *tx, c *encodedChange) (int64, error) {
 	sc := &c.Schedule
 	if c.Expect == 0 {
 		return s.createSchedule(t, c)
+	}
+	tick := dueMS(sc.NextRunTime())
+	if k := c.known; k != nil {
+		n, err := t.exec(progressUpdate+` AND revision = ?`, c.Expect+1, tick, timerAfter(c.Change), c.progress, c.tally, historyMS(sc.HistoryFrom), k.sid, c.Expect)
+		if err != nil {
+			return 0, err
+		}
+		if n == 1 {
+			t.ticks = t.ticks || tick != nil && k.tick != tick
+			t.timers = t.timers || c.More
+			return k.sid, writeRecord(t, k.sid, c)
+		}
 	}
 	var sid, revision int64
 	var oldTick *int64
@@ -143,16 +168,24 @@ func (s *Store) guard(t *tx, c *encodedChange) (int64, error) {
 	case revision != c.Expect:
 		return 0, store.ErrConflict
 	}
-	tick := dueMS(sc.NextRunTime())
 	t.ticks = t.ticks || tick != nil && (oldTick == nil || *oldTick != tick)
 	t.timers = t.timers || c.More
-	if _, err := t.exec(`UPDATE progress SET revision = ?, tick = ?, timer = ?, progress = ?, tally = ?, history = max(history, ?) WHERE sid = ?`,
-		c.Expect+1, tick, timerAfter(c.Change), c.progress, c.tally, historyMS(sc.HistoryFrom), sid); err != nil {
+	if _, err := t.exec(progressUpdate, c.Expect+1, tick, timerAfter(c.Change), c.progress, c.tally, historyMS(sc.HistoryFrom), sid); err != nil {
 		return 0, err
 	}
-	_, err = t.exec(`UPDATE schedules SET workflow = ?, status = ?, origin = ?, record = ? WHERE sid = ? AND record <> ?`,
-		sc.Workflow, string(sc.Status), sc.Origin, c.record, sid, c.record)
-	return sid, err
+	return sid, writeRecord(t, sid, c)
+}
+
+const progressUpdate = `UPDATE progress SET revision = ?, tick = ?, timer = ?, progress = ?, tally = ?, history = max(history, ?) WHERE sid = ?`
+
+// writeRecord writes what people set of a schedule, if it has changed.
+func writeRecord(t *tx, sid int64, c *encodedChange) error {
+	if c.record == "" {
+		return nil
+	}
+	_, err := t.exec(`UPDATE schedules SET workflow = ?, status = ?, origin = ?, record = ? WHERE sid = ? AND record <> ?`,
+		c.Schedule.Workflow, string(c.Schedule.Status), c.Schedule.Origin, c.record, sid, c.record)
+	return err
 }
 
 func (s *Store) createSchedule(t *tx, c *encodedChange) (int64, error) {
@@ -235,28 +268,36 @@ func (s *Store) writeBackfill(t *tx, sid int64, b *schedules.Backfill, body stri
 	return err
 }
 
-// insertRun writes a new run; false when it exists. sid is 0 for a run without a schedule.
-func (s *Store) insertRun(t *tx, sid int64, r *encodedRun) (bool, error) {
-	var owner any
+// insertRun writes a new run and gives its row; 0 when it exists. sid is 0 for a run without a schedule.
+func (s *Store) insertRun(t *tx, sid int64, r *encodedRun) (int64, error) {
+	var owner, input any
 	if sid != 0 {
 		owner = sid
 	}
-	n, err := t.exec(`INSERT INTO runs(ns, id, sid, schedule, backfill, workflow, created, status, dispatch, revision, cancel, rank, due, lease, progress)
-		VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(ns, id) DO NOTHING`,
-		s.ns, r.ID, owner, r.ScheduleID, r.BackfillID, r.Workflow, r.CreatedAt.UnixMilli(), string(r.Status), r.Dispatch, r.Revision, b2i(!r.CancelAt.IsZero()),
-		rank(r.Run), dueMS(r.Due), leaseMS(r.Run), r.progress)
-	if err != nil || n == 0 {
-		return false, err
+	if len(r.input) <= inlineInput {
+		input = r.input
 	}
-	_, err = t.exec(`INSERT INTO inputs(rid, body) VALUES(last_insert_rowid(), ?)`, r.input)
+	rid, err := t.insert(`INSERT INTO runs(ns, id, sid, schedule, backfill, workflow, created, status, class, dispatch, revision, cancel, rank, due, lease, progress, input)
+		VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(ns, id) DO NOTHING`,
+		s.ns, r.ID, owner, r.ScheduleID, r.BackfillID, r.Workflow, r.CreatedAt.UnixMilli(), string(r.Status), class(r.Status), r.Dispatch, r.Revision,
+		b2i(!r.CancelAt.IsZero()), rank(r.Run), dueMS(r.Due), leaseMS(r.Run), r.progress, input)
+	if err != nil || rid == 0 {
+		return 0, err
+	}
 	t.timers = true
-	return true, err
+	if input == nil {
+		_, err = t.exec(`INSERT INTO inputs(rid, body) VALUES(?, ?)`, rid, r.input)
+		return rid, err
+	}
+	run := *r.Run
+	t.then(func() { s.known.putRun(knownRun{rid: rid, sid: sid, run: run}) })
+	return rid, nil
 }
 
 // send writes the outbox entry of a run's dispatch.
-func (s *Store) send(t *tx, r *schedules.Run, now time.Time) error {
-	_, err := t.exec(`INSERT INTO outbox(ns, at, run, dispatch, queue) VALUES(?, ?, ?, ?, ?) ON CONFLICT(ns, run, dispatch) DO UPDATE SET at = excluded.at, queue = excluded.queue`,
-		s.ns, now.UnixMilli(), r.ID, r.Dispatch, r.Queue)
+func (s *Store) send(t *tx, rid int64, r *schedules.Run, now time.Time) error {
+	_, err := t.exec(`INSERT INTO outbox(rid, dispatch, ns, at, run, queue) VALUES(?, ?, ?, ?, ?, ?) ON CONFLICT(rid, dispatch) DO UPDATE SET at = excluded.at, queue = excluded.queue`,
+		rid, r.Dispatch, s.ns, now.UnixMilli(), r.ID, r.Queue)
 	t.timers = true
 	return err
 }

@@ -25,7 +25,7 @@ func TestDamagedRows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, harmed := range []string{`UPDATE runs SET progress = '{' WHERE id = ?`, `UPDATE inputs SET body = 'x' WHERE rid = (SELECT rid FROM runs WHERE id = ?)`} {
+	for _, harmed := range []string{`UPDATE runs SET progress = '{' WHERE id = ?`, `UPDATE runs SET input = 'x' WHERE id = ?`} {
 		now, err := s.Now(ctx)
 		if err != nil {
 			t.Fatal(err)
@@ -75,6 +75,10 @@ func TestDamagedRows(t *testing.T) {
 		}
 	}
 	harm(`UPDATE schedules SET record = '{' WHERE id = 'bad'`)
+	s = openFile(t, Config{Dir: s.cfg.Dir}) // a process that has not read it before
+	if eng, err = engine.New(engine.Config{Store: s}); err != nil {
+		t.Fatal(err)
+	}
 	loaded, _, err := s.Load(ctx, schedules.Ref{ID: "bad", Incarnation: "i"}, schedules.Ref{ID: "good", Incarnation: "i"})
 	if err != nil || !errors.Is(loaded[0].Err, store.ErrUnreadable) || loaded[1].Err != nil {
 		t.Errorf("%+v %v", loaded, err)

@@ -265,13 +265,13 @@ func TestFailureIsOnesOwn(t *testing.T) {
 			return err
 		}
 	}
-	errs := s.writeAll(t.Context(), []func(*tx) error{
+	errs := s.writeAll(t.Context(), &s.queue, []func(*tx) error{
 		insert("a"),
 		func(t *tx) error { return errors.Join(insert("half")(t), broken) },
 		insert("a"), // breaks a constraint
 		func(*tx) error { return store.ErrConflict },
 		insert("b"),
-	})
+	}...)
 	if errs[0] != nil || !errors.Is(errs[1], broken) || errs[2] == nil || !errors.Is(errs[3], store.ErrConflict) || errs[4] != nil {
 		t.Fatalf("answers: %v", errs)
 	}

@@ -51,7 +51,7 @@ func (s *Store) ListSchedules(ctx context.Context, f store.ScheduleFilter, p sto
 			if _, err := c.one(row.dest(), `SELECT `+scheduleColumns+` FROM schedules s JOIN progress p USING(sid) WHERE s.sid = ?`, sid); err != nil {
 				return err
 			}
-			sc, err := row.schedule()
+			sc, err := row.schedule(&s.known)
 			if err != nil {
 				s.cfg.Logger.WarnContext(ctx, "a list leaves out a schedule whose record cannot be read", "error", err)
 				continue
@@ -103,7 +103,7 @@ func (s *Store) ListRuns(ctx context.Context, f store.RunFilter, p store.Page) (
 	case f.ScheduleID != "":
 		where, args = ` AND schedule = ?`, append(args, f.ScheduleID)
 	case f.Status != "" && f.Status != schedules.RunCompleted:
-		where, args = ` AND status = ? AND status <> 'completed'`, append(args, string(f.Status))
+		where, args = ` AND class = ? AND class IS NOT NULL`, append(args, class(f.Status))
 	case f.Workflow != "":
 		where, args = ` AND workflow = ?`, append(args, f.Workflow)
 	}
@@ -134,7 +134,7 @@ func (s *Store) ListRuns(ctx context.Context, f store.RunFilter, p store.Page) (
 		}
 		for _, rid := range rids {
 			var row runRow
-			if _, err := c.one(row.dest(), `SELECT `+runColumns+` FROM runs r JOIN inputs i USING(rid) WHERE r.rid = ?`, rid); err != nil {
+			if _, err := c.one(row.dest(), `SELECT `+runColumns+` FROM runs r WHERE r.rid = ?`, rid); err != nil {
 				return err
 			}
 			list = append(list, row.run())

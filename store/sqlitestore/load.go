@@ -53,30 +53,23 @@ func (s *Store) Load(ctx context.Context, refs ...schedules.Ref) ([]store.Loaded
 
 func (s *Store) loadOne(c *conn, ref schedules.Ref) (schedules.State, error) {
 	var st schedules.State
-	var row scheduleRow
-	found, err := c.one(row.dest(), `SELECT `+scheduleColumns+` FROM schedules s JOIN progress p USING(sid) WHERE s.ns = ? AND s.id = ? AND s.inc = ?`, s.ns, ref.ID, ref.Incarnation)
+	sid, err := s.loadSchedule(c, ref, &st.Schedule)
 	if err != nil {
-		return st, err
-	}
-	if !found {
-		return st, store.ErrNotFound
-	}
-	if st.Schedule, err = row.schedule(); err != nil {
 		return st, err
 	}
 	head := max(1, st.Schedule.HeadWanted)
 	if st.Schedule.WaitingRegular > 0 {
-		if st.Regular, err = waitingHead(c, row.sid, kindRegular, head); err != nil {
+		if st.Regular, err = waitingHead(c, sid, kindRegular, head); err != nil {
 			return st, err
 		}
 	}
 	if st.Schedule.WaitingManual > 0 {
-		if st.Manual, err = waitingHead(c, row.sid, kindManual, head); err != nil {
+		if st.Manual, err = waitingHead(c, sid, kindManual, head); err != nil {
 			return st, err
 		}
 	}
 	if st.Schedule.Active > 0 {
-		if st.Active, err = activeHead(c, row.sid, head); err != nil {
+		if st.Active, err = activeHead(c, sid, head); err != nil {
 			return st, err
 		}
 	}
@@ -90,6 +83,35 @@ func (s *Store) loadOne(c *conn, ref schedules.Ref) (schedules.State, error) {
 		}
 	}
 	return st, nil
+}
+
+// loadSchedule reads a schedule and gives its row. What is known of it need not be read and decoded again, if its revision is still that.
+func (s *Store) loadSchedule(c *conn, ref schedules.Ref, into *schedules.Schedule) (int64, error) {
+	if k, ok := s.known.latest(ref); ok {
+		var history int64
+		found, err := c.one([]any{&history}, `SELECT history FROM progress WHERE sid = ? AND revision = ?`, k.sid, k.revision)
+		if err != nil {
+			return 0, err
+		}
+		if found {
+			*into = k.whole
+			into.HistoryFrom = historyFrom(history)
+			return k.sid, nil
+		}
+	}
+	var row scheduleRow
+	found, err := c.one(row.dest(), `SELECT `+scheduleColumns+` FROM schedules s JOIN progress p USING(sid) WHERE s.ns = ? AND s.id = ? AND s.inc = ?`, s.ns, ref.ID, ref.Incarnation)
+	if err != nil {
+		return 0, err
+	}
+	if !found {
+		return 0, store.ErrNotFound
+	}
+	if *into, err = row.schedule(&s.known); err != nil {
+		return 0, err
+	}
+	s.known.putSchedule(row.sid, *into)
+	return row.sid, nil
 }
 
 func waitingHead(c *conn, sid int64, kind, limit int) ([]schedules.WaitingTick, error) {

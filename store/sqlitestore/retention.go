@@ -185,7 +185,7 @@ func rids(c *conn, q string, args ...any) ([]int64, error) {
 
 func removeRun(t *tx, rid int64) error {
 	for _, q := range []string{
-		`DELETE FROM outbox WHERE (ns, run) = (SELECT ns, id FROM runs WHERE rid = ?)`,
+		`DELETE FROM outbox WHERE rid = ?`,
 		`DELETE FROM steps WHERE rid = ?`,
 		`DELETE FROM events WHERE rid = ?`,
 		`DELETE FROM inputs WHERE rid = ?`,
@@ -255,7 +255,7 @@ func (tr *trimmer) empty(c *conn, v visited) (bool, error) {
 	if err != nil || !found {
 		return false, err
 	}
-	sc, err := row.schedule()
+	sc, err := row.schedule(&tr.known)
 	if err != nil || sc.Status != schedules.StatusDeleted || !sc.UpdatedAt.Before(tr.now.Add(-tr.l.RunAge)) {
 		return false, err
 	}

@@ -32,7 +32,7 @@ func encodeAll[T any](list []T) ([]string, error) {
 // scheduleRow is a schedule as its two rows.
 type scheduleRow struct {
 	sid, revision, history int64
-	record                 []byte
+	record                 string
 	progress, tally        []byte
 }
 
@@ -42,21 +42,27 @@ func (r *scheduleRow) dest() []any {
 	return []any{&r.sid, &r.revision, &r.history, &r.record, &r.progress, &r.tally}
 }
 
-func (r *scheduleRow) schedule() (schedules.Schedule, error) {
-	s := schedules.Schedule{Revision: r.revision}
-	for _, part := range []struct {
-		text []byte
-		into any
-	}{{r.record, &s.Record}, {r.progress, &s.Progress}, {r.tally, &s.Tally}} {
-		if err := json.Unmarshal(part.text, part.into); err != nil {
-			return s, unreadable("schedules", r.sid, err)
-		}
+func (r *scheduleRow) schedule(k *known) (s schedules.Schedule, err error) {
+	s.Revision = r.revision
+	if s.Record, err = k.record(r.record); err == nil {
+		err = json.Unmarshal(r.progress, &s.Progress)
 	}
-	s.HistoryFrom = time.Time{}
-	if r.history != 0 {
-		s.HistoryFrom = fromMS(r.history)
+	if err == nil {
+		err = json.Unmarshal(r.tally, &s.Tally)
 	}
+	if err != nil {
+		return s, unreadable("schedules", r.sid, err)
+	}
+	s.HistoryFrom = historyFrom(r.history)
 	return s, nil
+}
+
+// historyFrom is Tally.HistoryFrom of its column.
+func historyFrom(history int64) time.Time {
+	if history == 0 {
+		return time.Time{}
+	}
+	return fromMS(history)
 }
 
 // unreadable says which row holds no record.
@@ -67,6 +73,7 @@ func unreadable(table string, row int64, err error) error {
 // runRow is a run as its two rows. The columns beside the records are read for what the records, if they are damaged, no longer say.
 type runRow struct {
 	rid                            int64
+	sid                            *int64
 	lease                          *int64
 	input                          []byte
 	progress                       []byte
@@ -76,10 +83,10 @@ type runRow struct {
 	revision, created              int64
 }
 
-const runColumns = `r.rid, r.lease, i.body, r.progress, r.id, r.schedule, r.backfill, r.status, r.workflow, r.dispatch, r.revision, r.created`
+const runColumns = `r.rid, r.sid, r.lease, coalesce(r.input, (SELECT body FROM inputs i WHERE i.rid = r.rid), ''), r.progress, r.id, r.schedule, r.backfill, r.status, r.workflow, r.dispatch, r.revision, r.created`
 
 func (r *runRow) dest() []any {
-	return []any{&r.rid, &r.lease, &r.input, &r.progress, &r.id, &r.schedule, &r.backfill, &r.status, &r.workflow, &r.dispatch, &r.revision, &r.created}
+	return []any{&r.rid, &r.sid, &r.lease, &r.input, &r.progress, &r.id, &r.schedule, &r.backfill, &r.status, &r.workflow, &r.dispatch, &r.revision, &r.created}
 }
 
 // run puts a run together. One whose records cannot be read has what the columns say, and Damage.
@@ -87,7 +94,7 @@ func (r *runRow) run() schedules.Run {
 	var run schedules.Run
 	damage := ""
 	if err := json.Unmarshal(r.input, &run); err != nil {
-		damage = fmt.Sprintf("row %d of table inputs: %v", r.rid, err)
+		damage = fmt.Sprintf("row %d of table runs or inputs: %v", r.rid, err)
 		run = schedules.Run{ID: r.id, ScheduleID: r.schedule, BackfillID: r.backfill, Workflow: r.workflow, CreatedAt: fromMS(r.created)}
 	}
 	run.RunProgress = schedules.RunProgress{}
@@ -112,6 +119,23 @@ func encodeRun(run *schedules.Run) (input, progress string, err error) {
 	progress, err = encode(&run.RunProgress)
 	return input, progress, err
 }
+
+// inlineInput is how long the unchanging part of a run may be to lie beside what changes; a longer one lies apart, so that it is not written again with every change.
+const inlineInput = 2000
+
+// class is what lists find a run by.
+func class(status schedules.RunStatus) any {
+	switch {
+	case !status.Ended():
+		return classActive
+	case status == schedules.RunCompleted:
+		return nil
+	default:
+		return string(status)
+	}
+}
+
+const classActive = "active"
 
 // rank is a run's place in its schedule's active set; nil: it is not in it.
 func rank(run *schedules.Run) any {

@@ -28,12 +28,26 @@ func (s *Store) held(c *conn, id string) (heldRun, bool, error) {
 }
 
 func (s *Store) getRun(c *conn, id string) (schedules.Run, bool, error) {
-	var row runRow
-	found, err := c.one(row.dest(), `SELECT `+runColumns+` FROM runs r JOIN inputs i USING(rid) WHERE r.ns = ? AND r.id = ?`, s.ns, id)
+	row, found, err := s.runRow(c, id)
 	if err != nil || !found {
 		return schedules.Run{}, false, err
 	}
 	return row.run(), true, nil
+}
+
+func (s *Store) runRow(c *conn, id string) (row runRow, found bool, err error) {
+	found, err = c.one(row.dest(), `SELECT `+runColumns+` FROM runs r WHERE r.ns = ? AND r.id = ?`, s.ns, id)
+	return row, found, err
+}
+
+// rid finds a run's row; 0 when there is none.
+func (s *Store) rid(c *conn, id string) (int64, error) {
+	if k, ok := s.known.run(id); ok {
+		return k.rid, nil
+	}
+	var rid int64
+	_, err := c.one([]any{&rid}, `SELECT rid FROM runs WHERE ns = ? AND id = ?`, s.ns, id)
+	return rid, err
 }
 
 // GetRun reads a run.
@@ -47,6 +61,9 @@ func (s *Store) GetRun(ctx context.Context, id string) (schedules.Run, error) {
 		run = got
 		return err
 	})
+	if run.Damage != "" {
+		s.known.forgetRun(id)
+	}
 	return run, wrap(err, "get", "run", id)
 }
 
@@ -60,13 +77,13 @@ func (s *Store) CreateRun(ctx context.Context, run schedules.Run) (schedules.Run
 	var created bool
 	var there schedules.Run
 	err = s.write(ctx, func(t *tx) error {
-		var err error
-		if created, err = s.insertRun(t, 0, &row); err != nil {
+		rid, err := s.insertRun(t, 0, &row)
+		if err != nil {
 			return err
 		}
-		if created {
+		if created = rid != 0; created {
 			there = run
-			return s.send(t, &run, run.CreatedAt)
+			return s.send(t, rid, &run, run.CreatedAt)
 		}
 		there, _, err = s.getRun(t.conn, run.ID)
 		return err
@@ -77,44 +94,77 @@ func (s *Store) CreateRun(ctx context.Context, run schedules.Run) (schedules.Run
 	return there, created, nil
 }
 
+// claimed gives a pending run as its claim leaves it, with its changing part as JSON.
+func (s *Store) claimed(run schedules.Run, c store.Claim) (schedules.Run, string, error) {
+	now := s.Estimate()
+	run.Status, run.Worker, run.Token, run.Lease, run.Due = schedules.RunRunning, c.Worker, c.Token, now.Add(schedules.Lease), time.Time{}
+	if run.StartedAt.IsZero() {
+		run.StartedAt = now
+	}
+	run.Revision++
+	text, err := encode(&run.RunProgress)
+	return run, text, err
+}
+
 // Claim makes a worker the holder of a pending run's dispatch.
 func (s *Store) Claim(ctx context.Context, id string, dispatch int, c store.Claim) (schedules.Run, error) {
+	known, ok := s.known.run(id)
+	var soon schedules.Run
+	var soonText string
+	var err error
+	if ok = ok && known.run.Status == schedules.RunPending && known.run.Dispatch == dispatch && known.run.CancelAt.IsZero(); ok {
+		soon, soonText, err = s.claimed(known.run, c)
+	}
 	var run schedules.Run
-	err := s.write(ctx, func(t *tx) error {
-		got, found, err := s.getRun(t.conn, id)
-		switch {
-		case err != nil:
-			return err
-		case !found:
-			return store.ErrNotFound
-		case got.Dispatch != dispatch || got.Damage != "":
-			return store.ErrStale
-		case got.Status == schedules.RunRunning && got.Token == c.Token && got.Worker == c.Worker:
+	if err == nil {
+		err = s.write(ctx, func(t *tx) error {
+			rid, sid := known.rid, known.sid
+			if ok {
+				n, err := t.exec(claimUpdate, string(soon.Status), soon.Revision, ms(soon.Lease), soonText, rid, id, known.run.Revision)
+				if err != nil {
+					return err
+				}
+				if n == 1 {
+					run = soon
+					t.then(func() { s.known.putRun(knownRun{rid: rid, sid: sid, run: soon}) })
+					return nil
+				}
+			}
+			row, found, err := s.runRow(t.conn, id)
+			got := schedules.Run{}
+			if err == nil && found {
+				got = row.run()
+			}
+			switch {
+			case err != nil:
+				return err
+			case !found:
+				return store.ErrNotFound
+			case got.Dispatch != dispatch || got.Damage != "":
+				return store.ErrStale
+			case got.Status == schedules.RunRunning && got.Token == c.Token && got.Worker == c.Worker:
+				run = got
+				return nil
+			case got.Status != schedules.RunPending || !got.CancelAt.IsZero():
+				return store.ErrStale
+			}
+			revision := got.Revision
+			got, text, err := s.claimed(got, c)
+			if err != nil {
+				return err
+			}
 			run = got
-			return nil
-		case got.Status != schedules.RunPending || !got.CancelAt.IsZero():
-			return store.ErrStale
-		}
-		now := s.Estimate()
-		got.Status, got.Worker, got.Token, got.Lease, got.Due = schedules.RunRunning, c.Worker, c.Token, now.Add(schedules.Lease), time.Time{}
-		if got.StartedAt.IsZero() {
-			got.StartedAt = now
-		}
-		got.Revision++
-		text, err := encode(&got.RunProgress)
-		if err != nil {
+			_, err = t.exec(claimUpdate, string(got.Status), got.Revision, ms(got.Lease), text, row.rid, id, revision)
 			return err
-		}
-		run = got
-		_, err = t.exec(`UPDATE runs SET status = ?, revision = ?, due = NULL, lease = ?, progress = ? WHERE ns = ? AND id = ?`,
-			string(got.Status), got.Revision, ms(got.Lease), text, s.ns, id)
-		return err
-	})
+		})
+	}
 	if err != nil {
 		return schedules.Run{}, wrap(err, "claim", "run", id)
 	}
 	return run, nil
 }
+
+const claimUpdate = `UPDATE runs SET status = ?, revision = ?, due = NULL, lease = ?, progress = ? WHERE rid = ? AND id = ? AND revision = ?`
 
 // Heartbeat renews leases, all in one transaction.
 func (s *Store) Heartbeat(ctx context.Context, beats []store.Heartbeat) ([]store.HeartbeatAnswer, error) {
@@ -153,70 +203,134 @@ func (s *Store) Heartbeat(ctx context.Context, beats []store.Heartbeat) ([]store
 
 // CommitRun writes a transition of a run, with the effects of its end on its schedule.
 func (s *Store) CommitRun(ctx context.Context, c schedules.RunChange) error {
-	events, err := encodeAll(c.Events)
+	if c.Run.Status.Ended() {
+		s.awaitPause(ctx)
+	}
+	e := encodedRunChange{RunChange: &c}
+	err := s.encodeRunChange(&e)
 	if err == nil {
-		err = s.write(ctx, func(t *tx) error { return s.commitRun(t, &c, events) })
+		write := s.write
+		if c.Run.Status.Ended() {
+			write = s.writeLater
+		}
+		err = write(ctx, func(t *tx) error { return s.commitRun(t, &e) })
 	}
 	return wrap(err, "commit", "run", c.Run.ID)
 }
 
-func (s *Store) commitRun(t *tx, c *schedules.RunChange, events []string) error {
-	if err := s.checkClock(c.Now); err != nil {
-		return err
-	}
-	h, found, err := s.held(t.conn, c.Run.ID)
-	switch {
-	case err != nil:
-		return err
-	case !found:
-		return store.ErrNotFound
-	case h.revision != c.Expect || h.status.Ended():
-		return store.ErrConflict
-	}
-	run := c.Run
-	run.Revision = c.Expect + 1
-	if h.lease != nil && run.Status == schedules.RunRunning && run.Dispatch == h.dispatch && run.Lease.Before(fromMS(*h.lease)) {
-		run.Lease = fromMS(*h.lease) // renewed since it was read
-	}
-	text, err := encode(&run.RunProgress)
-	if err != nil {
-		return err
-	}
-	var place any
-	if h.sid != nil {
-		place = rank(&run)
-	}
-	if _, err := t.exec(`UPDATE runs SET status = ?, dispatch = ?, revision = ?, cancel = ?, rank = ?, due = ?, lease = ?, progress = ? WHERE rid = ?`,
-		string(run.Status), run.Dispatch, run.Revision, b2i(!run.CancelAt.IsZero()), place, dueMS(run.Due), leaseMS(&run), text, h.rid); err != nil {
-		return err
-	}
-	t.timers = t.timers || !run.Due.IsZero()
-	if c.Send {
-		if err := s.send(t, &run, c.Now); err != nil {
+// encodedRunChange is a transition with its records as JSON, made before the write lock is taken.
+type encodedRunChange struct {
+	*schedules.RunChange
+	known  *knownRun // the run as the transition expects it; nil: it is not known
+	run    schedules.Run
+	text   string // of run, where it is known
+	events string // a JSON array
+	end    schedules.RunEnd
+	ends   bool
+	tally  *encodedTally // of its schedule after it, if it ends and the schedule is as it is known; nil: it is not known
+}
+
+type encodedTally struct {
+	knownTally
+	text string
+}
+
+func (s *Store) encodeRunChange(e *encodedRunChange) (err error) {
+	e.run = e.Run
+	e.run.Revision = e.Expect + 1
+	e.end, e.ends = e.Ends()
+	if len(e.Events) > 0 {
+		if e.events, err = encode(e.Events); err != nil {
 			return err
 		}
 	}
-	if err := appendEvents(t, h.rid, events); err != nil {
+	// While it runs on, its lease may have been renewed since it was read.
+	known, ok := s.known.run(e.run.ID)
+	if !ok || known.run.Revision != e.Expect || e.run.Status == schedules.RunRunning {
+		return nil
+	}
+	if e.text, err = encode(&e.run.RunProgress); err != nil {
 		return err
 	}
-	if end, ends := c.Ends(); ends && h.sid != nil {
-		return s.endRun(t, *h.sid, &run, end, c.Now)
+	e.known = &known
+	if known.sid != 0 && e.ends {
+		if was, ok := s.known.tally(known.sid); ok {
+			e.tally, err = afterEnd(was, &e.run, e.end)
+		}
+	}
+	return err
+}
+
+const runUpdate = `UPDATE runs SET status = ?, class = ?, dispatch = ?, revision = ?, cancel = ?, rank = ?, due = ?, lease = ?, progress = ? WHERE rid = ? AND id = ? AND revision = ?`
+
+func (s *Store) commitRun(t *tx, c *encodedRunChange) error {
+	if err := s.checkClock(c.Now); err != nil {
+		return err
+	}
+	run := c.run
+	update := func(rid, sid int64, text string) (int64, error) {
+		var place any
+		if sid != 0 {
+			place = rank(&run)
+		}
+		return t.exec(runUpdate, string(run.Status), class(run.Status), run.Dispatch, run.Revision, b2i(!run.CancelAt.IsZero()), place, dueMS(run.Due), leaseMS(&run), text,
+			rid, run.ID, c.Expect)
+	}
+	var rid, sid, n int64
+	if k := c.known; k != nil {
+		var err error
+		if n, err = update(k.rid, k.sid, c.text); err != nil {
+			return err
+		}
+		rid, sid = k.rid, k.sid
+	}
+	if n == 0 {
+		h, found, err := s.held(t.conn, run.ID)
+		switch {
+		case err != nil:
+			return err
+		case !found:
+			return store.ErrNotFound
+		case h.revision != c.Expect || h.status.Ended():
+			return store.ErrConflict
+		}
+		if h.lease != nil && run.Status == schedules.RunRunning && run.Dispatch == h.dispatch && run.Lease.Before(fromMS(*h.lease)) {
+			run.Lease = fromMS(*h.lease) // renewed since it was read
+		}
+		text, err := encode(&run.RunProgress)
+		if err != nil {
+			return err
+		}
+		rid, sid = h.rid, 0
+		if h.sid != nil {
+			sid = *h.sid
+		}
+		if _, err := update(rid, sid, text); err != nil {
+			return err
+		}
+	}
+	if c.known != nil {
+		t.then(func() { s.known.putRun(knownRun{rid: rid, sid: sid, run: run}) })
+	}
+	t.timers = t.timers || !run.Due.IsZero()
+	if c.Send {
+		if err := s.send(t, rid, &run, c.Now); err != nil {
+			return err
+		}
+	}
+	if err := appendEvents(t, rid, c.events, len(c.Events)); err != nil {
+		return err
+	}
+	if c.ends && sid != 0 {
+		return s.endRun(t, sid, &run, c)
 	}
 	return nil
 }
 
-// endRun applies the end of a run to its schedule and backfill.
-func (s *Store) endRun(t *tx, sid int64, run *schedules.Run, end schedules.RunEnd, now time.Time) error {
-	var text []byte
-	var timer *int64
-	found, err := t.one([]any{&text, &timer}, `SELECT tally, timer FROM progress WHERE sid = ?`, sid)
-	if err != nil || !found {
-		return err
-	}
-	var tally schedules.Tally
-	if err := json.Unmarshal(text, &tally); err != nil {
-		return nil //nolint:nilerr // damaged: nothing can be counted, and the run has ended all the same
-	}
+// afterEnd gives a schedule's tally after the end of a run.
+func afterEnd(was knownTally, run *schedules.Run, end schedules.RunEnd) (*encodedTally, error) {
+	e := &encodedTally{knownTally: knownTally{was.revision + 1, was.tally}}
+	tally := &e.tally
 	tally.Active--
 	tally.Successful += end.Successful
 	tally.Failed += end.Failed
@@ -230,21 +344,56 @@ func (s *Store) endRun(t *tx, sid int64, run *schedules.Run, end schedules.RunEn
 	if tally.AnchorRunID == run.ID {
 		tally.AnchorEnd = end.At
 	}
-	if tally.WakeOnEnd { // an earlier timer is a look that found nothing to do then: this one is news
-		due, _ := dueMS(now).(int64)
-		timer = &due
-		t.timers = true
+	var err error
+	e.text, err = encode(tally)
+	return e, err
+}
+
+// endRun applies the end of a run to its schedule and backfill.
+func (s *Store) endRun(t *tx, sid int64, run *schedules.Run, c *encodedRunChange) error {
+	update := func(e *encodedTally) (int64, error) {
+		var due any
+		if e.tally.WakeOnEnd { // an earlier timer is a look that found nothing to do then: this one is news
+			due = dueMS(c.Now)
+		}
+		n, err := t.exec(`UPDATE progress SET revision = ?, timer = coalesce(?, timer), tally = ? WHERE sid = ? AND revision = ?`, e.revision, due, e.text, sid, e.revision-1)
+		if err == nil && n == 1 {
+			t.timers = t.timers || e.tally.WakeOnEnd
+			t.then(func() {
+				s.known.putTally(sid, e.knownTally)
+				s.known.ended(run.Ref(), e.revision-1, e.tally)
+			})
+		}
+		return n, err
 	}
-	out, err := encode(&tally)
-	if err != nil {
-		return err
+	var n int64
+	var err error
+	if c.tally != nil {
+		if n, err = update(c.tally); err != nil {
+			return err
+		}
 	}
-	if _, err := t.exec(`UPDATE progress SET revision = revision + 1, timer = ?, tally = ? WHERE sid = ?`, timer, out, sid); err != nil {
-		return err
+	if n == 0 {
+		var text []byte
+		var was knownTally
+		found, err := t.one([]any{&text, &was.revision}, `SELECT tally, revision FROM progress WHERE sid = ?`, sid)
+		if err != nil || !found {
+			return err
+		}
+		if err := json.Unmarshal(text, &was.tally); err != nil {
+			return nil //nolint:nilerr // damaged: nothing can be counted, and the run has ended all the same
+		}
+		e, err := afterEnd(was, run, c.end)
+		if err == nil {
+			_, err = update(e)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	if end.Backfill {
+	if c.end.Backfill {
 		_, err = t.exec(`UPDATE backfills SET active = active - 1, successful = successful + ?, failed = failed + ?, cancelled = cancelled + ? WHERE ns = ? AND id = ?`,
-			end.Successful, end.Failed, end.Cancelled, s.ns, run.BackfillID)
+			c.end.Successful, c.end.Failed, c.end.Cancelled, s.ns, run.BackfillID)
 	}
 	return err
 }
@@ -303,9 +452,12 @@ const keepEvents = 1000
 
 // AppendEvents adds to a run's log; store.ErrNotFound when there is no such run.
 func (s *Store) AppendEvents(ctx context.Context, id string, events ...schedules.Event) error {
-	texts, err := encodeAll(events)
-	if err == nil && len(texts) > 0 {
-		err = s.write(ctx, func(t *tx) error {
+	if len(events) == 0 {
+		return nil
+	}
+	text, err := encode(events)
+	if err == nil {
+		err = s.writeLater(ctx, func(t *tx) error {
 			h, found, err := s.held(t.conn, id)
 			if err == nil && !found {
 				err = store.ErrNotFound
@@ -313,25 +465,20 @@ func (s *Store) AppendEvents(ctx context.Context, id string, events ...schedules
 			if err != nil {
 				return err
 			}
-			return appendEvents(t, h.rid, texts)
+			return appendEvents(t, h.rid, text, len(events))
 		})
 	}
 	return wrap(err, "append", "events of run", id)
 }
 
-func appendEvents(t *tx, rid int64, texts []string) error {
-	if len(texts) == 0 {
+// appendEvents adds n events, a JSON array, to a run's log, and removes rows in which no event is to be kept.
+func appendEvents(t *tx, rid int64, text string, n int) error {
+	if n == 0 {
 		return nil
 	}
 	var last int64
-	if _, err := t.one([]any{&last}, `SELECT coalesce(max(n), 0) FROM events WHERE rid = ?`, rid); err != nil {
+	if _, err := t.one([]any{&last}, `INSERT INTO events(rid, n, body) SELECT ?, coalesce(max(n), 0) + ?, ? FROM events WHERE rid = ? RETURNING n`, rid, n, text, rid); err != nil {
 		return err
-	}
-	for _, text := range texts {
-		last++
-		if _, err := t.exec(`INSERT INTO events(rid, n, body) VALUES(?, ?, ?)`, rid, last, text); err != nil {
-			return err
-		}
 	}
 	if last <= keepEvents {
 		return nil
@@ -346,14 +493,21 @@ func (s *Store) Events(ctx context.Context, id string, after int64, limit int) (
 	next := after
 	err := s.view(ctx, func(c *conn) error {
 		list, next = nil, after
-		var n int64
+		var n, newest int64
 		var body []byte
-		return c.each([]any{&n, &body}, func() (bool, error) {
-			var e schedules.Event
-			err := json.Unmarshal(body, &e)
-			list, next = append(list, e), n
-			return true, err
-		}, `SELECT e.n, e.body FROM runs r JOIN events e USING(rid) WHERE r.ns = ? AND r.id = ? AND e.n > ? ORDER BY e.n LIMIT ?`, s.ns, id, after, max(0, limit))
+		return c.each([]any{&n, &body, &newest}, func() (bool, error) {
+			var some []schedules.Event
+			if err := json.Unmarshal(body, &some); err != nil {
+				return false, err
+			}
+			for i, e := range some {
+				if at := n - int64(len(some)-1-i); at > after && at > newest-keepEvents && len(list) < limit {
+					list, next = append(list, e), at
+				}
+			}
+			return len(list) < limit, nil
+		}, `SELECT e.n, e.body, (SELECT max(n) FROM events m WHERE m.rid = r.rid) FROM runs r JOIN events e USING(rid) WHERE r.ns = ? AND r.id = ? AND e.n > ? ORDER BY e.n LIMIT ?`,
+			s.ns, id, after, max(0, limit))
 	})
 	return list, next, wrap(err, "read", "events of run", id)
 }

@@ -25,7 +25,8 @@ CREATE TABLE namespaces(
 ) STRICT;
 
 CREATE TABLE schedules( -- one row an incarnation
-	sid INTEGER PRIMARY KEY, ns INTEGER NOT NULL, id TEXT NOT NULL, inc TEXT NOT NULL, current INTEGER NOT NULL,
+	sid INTEGER PRIMARY KEY AUTOINCREMENT, -- never used again: a process may remember it
+	ns INTEGER NOT NULL, id TEXT NOT NULL, inc TEXT NOT NULL, current INTEGER NOT NULL,
 	workflow TEXT NOT NULL, status TEXT NOT NULL, origin TEXT NOT NULL, record TEXT NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX schedules_ref ON schedules(ns, id, inc);
@@ -66,29 +67,32 @@ CREATE INDEX backfills_sid ON backfills(sid);
 CREATE TABLE runs(
 	rid INTEGER PRIMARY KEY, ns INTEGER NOT NULL, id TEXT NOT NULL, sid INTEGER, schedule TEXT NOT NULL, backfill TEXT NOT NULL, workflow TEXT NOT NULL,
 	created INTEGER NOT NULL, status TEXT NOT NULL, dispatch INTEGER NOT NULL, revision INTEGER NOT NULL, cancel INTEGER NOT NULL,
+	class TEXT,    -- what lists find it by: 'active' until it has ended, then its status; NULL: completed
 	rank INTEGER,  -- in the active set of schedule sid: 0, 1 of a backfill, 2 asked to cancel; NULL: not in one
-	due INTEGER, lease INTEGER, progress TEXT NOT NULL
+	due INTEGER, lease INTEGER, progress TEXT NOT NULL,
+	input TEXT     -- the part that never changes; NULL: it is large and lies in inputs
 ) STRICT;
 CREATE UNIQUE INDEX runs_id ON runs(ns, id);
 CREATE INDEX runs_created ON runs(ns, created);
 CREATE INDEX runs_schedule ON runs(ns, schedule, created);
 CREATE INDEX runs_workflow ON runs(ns, workflow, created);
-CREATE INDEX runs_status ON runs(ns, status, created) WHERE status <> 'completed';
+CREATE INDEX runs_class ON runs(ns, class, created) WHERE class IS NOT NULL;
 CREATE INDEX runs_active ON runs(sid, rank) WHERE rank IS NOT NULL;
 CREATE INDEX runs_due ON runs(ns, due) WHERE due IS NOT NULL;
 CREATE INDEX runs_lease ON runs(ns, lease) WHERE lease IS NOT NULL;
 
-CREATE TABLE inputs(rid INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT; -- the part of a run that never changes
+CREATE TABLE inputs(rid INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT; -- of the runs whose input is NULL
 
 CREATE TABLE steps(pos INTEGER PRIMARY KEY, rid INTEGER NOT NULL, key TEXT NOT NULL, body TEXT NOT NULL) STRICT;
 CREATE UNIQUE INDEX steps_key ON steps(rid, key);
 
-CREATE TABLE events(rid INTEGER NOT NULL, n INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY(rid, n)) STRICT, WITHOUT ROWID;
+CREATE TABLE events( -- a row holds those that were added together, a JSON array; n is the number of its last
+	rid INTEGER NOT NULL, n INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY(rid, n)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE outbox(
-	seq INTEGER PRIMARY KEY, ns INTEGER NOT NULL, at INTEGER NOT NULL, run TEXT NOT NULL, dispatch INTEGER NOT NULL, queue TEXT NOT NULL
-) STRICT;
-CREATE UNIQUE INDEX outbox_message ON outbox(ns, run, dispatch);
+	rid INTEGER NOT NULL, dispatch INTEGER NOT NULL, ns INTEGER NOT NULL, at INTEGER NOT NULL, run TEXT NOT NULL, queue TEXT NOT NULL, PRIMARY KEY(rid, dispatch)
+) STRICT, WITHOUT ROWID;
 CREATE INDEX outbox_at ON outbox(ns, at);
 
 CREATE TABLE leases(

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
@@ -58,18 +59,30 @@ type Store struct {
 	db   *sql.DB
 
 	turn   chan struct{} // held by whoever uses writer
+	lead   chan struct{} // held by whoever wants the turn for calls that may wait
+	calm   chan struct{} // held by whoever waits for a pause
 	writer *conn
 	slots  chan struct{} // one per reader in use
 
 	closing chan struct{} // closed by Close
 	once    sync.Once
-	closed  error
+	ended   error // what Close came to
+
+	pages  int            // written to the log since it was last copied; of whoever has the turn
+	beside sync.WaitGroup // of the copy
+
+	written atomic.Int64 // pages, to the log
+
+	known known
 
 	mu        sync.Mutex
-	queue     []*job
+	queue     []*job        // calls that wait to be written
+	later     []*job        // those of them that may wait for longer
+	burstAt   time.Time     // when the last transaction with many calls that may not wait ended
 	readers   []*conn       // free ones
 	trimFrom  schedules.Ref // after which the next Trim goes on
 	auditAt   auditPlace    // where the next Audit goes on
+	copying   bool          // the log is being copied into the file
 	listeners *listeners
 }
 
@@ -95,7 +108,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, errors.New("open store: Dir is empty: name a folder, such as ./workflow_data")
 	}
 	s := &Store{
-		cfg: cfg, path: filepath.Join(cfg.Dir, FileName), turn: make(chan struct{}, 1), slots: make(chan struct{}, maxReaders),
+		cfg: cfg, path: filepath.Join(cfg.Dir, FileName), turn: make(chan struct{}, 1), lead: make(chan struct{}, 1), calm: make(chan struct{}, 1), slots: make(chan struct{}, maxReaders),
 		closing: make(chan struct{}), listeners: newListeners(),
 	}
 	if err := s.open(ctx); err != nil {
@@ -170,7 +183,7 @@ func (s *Store) connect(ctx context.Context, dsn string) error {
 			if err := c.inTx(`BEGIN`, c.checkOurs); err != nil {
 				return err
 			}
-			if err := c.script(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864`); err != nil {
+			if err := c.script(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = 0`); err != nil {
 				return err
 			}
 		}
@@ -228,14 +241,15 @@ func (s *Store) Close() error {
 	s.once.Do(func() {
 		close(s.closing)
 		s.turn <- struct{}{}
+		s.beside.Wait()
 		for range cap(s.slots) {
 			s.slots <- struct{}{}
 		}
 		if s.db != nil {
-			s.closed = wrap(s.disconnect(), "close", "database", s.Describe())
+			s.ended = wrap(s.disconnect(), "close", "database", s.Describe())
 		}
 	})
-	return s.closed
+	return s.ended
 }
 
 func (s *Store) disconnect() error {

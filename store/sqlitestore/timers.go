@@ -73,7 +73,7 @@ func (s *Store) Unsent(ctx context.Context, _ int, until time.Time, limit int) (
 		return c.each([]any{&m.RunID, &m.Dispatch, &m.Queue}, func() (bool, error) {
 			list = append(list, m)
 			return true, nil
-		}, `SELECT run, dispatch, queue FROM outbox WHERE ns = ? AND at <= ? ORDER BY at, seq LIMIT ?`, s.ns, until.UnixMilli(), max(0, limit))
+		}, `SELECT run, dispatch, queue FROM outbox WHERE ns = ? AND at <= ? ORDER BY at, rid, dispatch LIMIT ?`, s.ns, until.UnixMilli(), max(0, limit))
 	})
 	return list, wrap(err, "read", "outbox", "")
 }
@@ -83,9 +83,13 @@ func (s *Store) StrikeOff(ctx context.Context, msgs ...store.Message) error {
 	if len(msgs) == 0 {
 		return nil
 	}
-	return wrap(s.write(ctx, func(t *tx) error {
+	return wrap(s.writeLater(ctx, func(t *tx) error {
 		for _, m := range msgs {
-			if _, err := t.exec(`DELETE FROM outbox WHERE ns = ? AND run = ? AND dispatch = ?`, s.ns, m.RunID, m.Dispatch); err != nil {
+			rid, err := s.rid(t.conn, m.RunID)
+			if err == nil && rid != 0 {
+				_, err = t.exec(`DELETE FROM outbox WHERE rid = ? AND dispatch = ? AND run = ?`, rid, m.Dispatch, m.RunID)
+			}
+			if err != nil {
 				return err
 			}
 		}

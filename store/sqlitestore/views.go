@@ -120,7 +120,7 @@ func (s *Store) Counts(ctx context.Context, since time.Time) (store.Counts, erro
 	err := s.view(ctx, func(c *conn) error {
 		out = store.Counts{Schedules: map[schedules.Status]int64{}}
 		var status string
-		var n, recent int64
+		var n int64
 		err := c.each([]any{&status, &n}, func() (bool, error) {
 			out.Schedules[schedules.Status(status)] = n
 			return true, nil
@@ -128,15 +128,12 @@ func (s *Store) Counts(ctx context.Context, since time.Time) (store.Counts, erro
 		if err != nil {
 			return err
 		}
-		for _, st := range []schedules.RunStatus{schedules.RunPending, schedules.RunRunning, schedules.RunRetrying} {
-			if _, err := c.one([]any{&n, &recent}, `SELECT count(*), count(*) FILTER (WHERE created >= ?) FROM runs WHERE ns = ? AND status = ? AND status <> 'completed'`,
-				from, s.ns, string(st)); err != nil {
-				return err
-			}
-			out.Active, out.Ongoing = out.Active+n, out.Ongoing+recent
+		if _, err := c.one([]any{&out.Active, &out.Ongoing}, `SELECT count(*), count(*) FILTER (WHERE created >= ?) FROM runs WHERE ns = ? AND class = ? AND class IS NOT NULL`,
+			from, s.ns, classActive); err != nil {
+			return err
 		}
 		for st, to := range map[schedules.RunStatus]*int64{schedules.RunFailed: &out.Failed, schedules.RunCancelled: &out.Cancelled} {
-			if _, err := c.one([]any{to}, `SELECT count(*) FROM runs WHERE ns = ? AND status = ? AND status <> 'completed' AND created >= ?`, s.ns, string(st), from); err != nil {
+			if _, err := c.one([]any{to}, `SELECT count(*) FROM runs WHERE ns = ? AND class = ? AND class IS NOT NULL AND created >= ?`, s.ns, class(st), from); err != nil {
 				return err
 			}
 		}

@@ -3,16 +3,26 @@ package sqlitestore
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
-// batchLimit is how many calls are written in one transaction at most.
-const batchLimit = 256
+const (
+	// batchLimit is how many calls are written in one transaction at most, laterLimit how many of those that may wait.
+	batchLimit = 256
+	laterLimit = 64
+	// laterWait is how long calls that may wait do so at most while others are there.
+	laterWait = 100 * time.Millisecond
+	// burst is how many other calls in one transaction say that more are on their way, burstPause how long after it they may be.
+	burst      = 8
+	burstPause = 10 * time.Millisecond
+)
 
 // tx is one write in progress, as its job sees it.
 type tx struct {
 	*conn
-	ticks, timers bool // something of these indexes came due sooner: listeners are to be woken
+	ticks, timers bool     // something of these indexes came due sooner: listeners are to be woken
+	after         []func() // what is known once it is committed
 }
 
 // job is one call that writes. Its function refuses (see refused) before it writes anything or writes everything; it may be run more than once.
@@ -20,18 +30,24 @@ type job struct {
 	f    func(*tx) error
 	err  error
 	done chan struct{} // closed when err is the answer
+	at   time.Time     // when it was queued
 }
 
 // write runs f in a write transaction, shared with whoever writes at the same time.
 func (s *Store) write(ctx context.Context, f func(*tx) error) error {
-	return s.writeAll(ctx, []func(*tx) error{f})[0]
+	return s.writeAll(ctx, &s.queue, f)[0]
+}
+
+// writeLater is write of what nobody waits for to begin with: what starts runs goes first.
+func (s *Store) writeLater(ctx context.Context, f func(*tx) error) error {
+	return s.writeAll(ctx, &s.later, f)[0]
 }
 
 // writeAll runs each of fs by itself; together they take as few transactions as they can.
 //
 // There is no writer goroutine: of the callers that wait, the one that gets the turn writes for all of them, in order. When one
 // call's failure (not its refusal) undoes the shared transaction, each is written by itself.
-func (s *Store) writeAll(ctx context.Context, fs []func(*tx) error) []error {
+func (s *Store) writeAll(ctx context.Context, queue *[]*job, fs ...func(*tx) error) []error {
 	errs := make([]error, len(fs))
 	fail := func(err error) []error {
 		for i := range errs {
@@ -49,23 +65,32 @@ func (s *Store) writeAll(ctx context.Context, fs []func(*tx) error) []error {
 		return errs
 	}
 	jobs := make([]*job, len(fs))
+	now := time.Now()
 	for i, f := range fs {
-		jobs[i] = &job{f: f, done: make(chan struct{})}
+		jobs[i] = &job{f: f, done: make(chan struct{}), at: now}
 	}
 	s.mu.Lock()
-	s.queue = append(s.queue, jobs...)
+	*queue = append(*queue, jobs...)
 	s.mu.Unlock()
 
-	last := jobs[len(jobs)-1] // the queue is served in order
+	last := jobs[len(jobs)-1] // a queue is served in order
 	ended, closing := ctx.Done(), s.closing
+	lead := s.turn
+	if queue == &s.later {
+		lead = s.lead
+	}
 wait:
 	for {
 		select {
 		case <-last.done:
 			break wait
-		case s.turn <- struct{}{}:
-			s.serve(last)
-			<-s.turn
+		case lead <- struct{}{}:
+			if queue == &s.later {
+				s.serveLater(last)
+			} else {
+				s.serve(last)
+			}
+			<-lead
 		case <-ended:
 			s.withdraw(jobs, ctx.Err())
 			ended = nil
@@ -81,6 +106,73 @@ wait:
 	return errs
 }
 
+// serveLater writes queued jobs, those that may wait among them, until last is answered or the store closes. Between transactions it waits for a pause of what goes first, if
+// there is a burst of it: one of those that may wait does so for all of them.
+func (s *Store) serveLater(last *job) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		timer.Reset(s.pauseIn())
+		select {
+		case <-last.done:
+			return
+		case <-s.closing:
+			return
+		case <-timer.C:
+		}
+		select {
+		case <-s.closing:
+			return
+		case s.turn <- struct{}{}:
+		}
+		if s.pauseIn() <= 0 { // else the turn was taken for long
+			s.step()
+		}
+		<-s.turn
+	}
+}
+
+// awaitPause waits for a pause in a burst of what goes first, for laterWait at most: even to prepare what may wait would take processors from it. One waits for all.
+func (s *Store) awaitPause(ctx context.Context) {
+	if s.pauseIn() <= 0 {
+		return
+	}
+	began := time.Now()
+	if s.take(ctx, s.calm) != nil {
+		return
+	}
+	defer func() { <-s.calm }()
+	for {
+		wait := min(s.pauseIn(), laterWait-time.Since(began))
+		if wait <= 0 {
+			return
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-s.closing:
+			timer.Stop()
+			return
+		}
+	}
+}
+
+// pauseIn is how long those that may wait are to wait yet.
+func (s *Store) pauseIn() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	until := s.burstAt.Add(burstPause)
+	if len(s.later) > 0 {
+		if most := s.later[0].at.Add(laterWait); most.Before(until) {
+			until = most
+		}
+	}
+	return time.Until(until)
+}
+
 // withdraw answers those of jobs that are still in the queue.
 func (s *Store) withdraw(jobs []*job, err error) {
 	mine := make(map[*job]bool, len(jobs))
@@ -89,16 +181,40 @@ func (s *Store) withdraw(jobs []*job, err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	left := s.queue[:0]
-	for _, j := range s.queue {
-		if mine[j] {
-			j.err = err
-			close(j.done)
-			continue
+	for _, queue := range []*[]*job{&s.queue, &s.later} {
+		left := (*queue)[:0]
+		for _, j := range *queue {
+			if mine[j] {
+				j.err = err
+				close(j.done)
+				continue
+			}
+			left = append(left, j)
 		}
-		left = append(left, j)
+		clear((*queue)[len(left):])
+		*queue = left
 	}
-	s.queue = left
+}
+
+// next takes what is to be written next off the queues: what may wait only if nothing else is there, or if it has waited for long. It gives how many calls it is of those
+// that may not.
+func (s *Store) next() (batch []*job, first int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	take := func(queue *[]*job, n int) []*job {
+		q := *queue
+		batch := slices.Clone(q[:n])
+		left := copy(q, q[n:])
+		clear(q[left:])
+		*queue = q[:left]
+		return batch
+	}
+	batch = take(&s.queue, min(len(s.queue), batchLimit))
+	first = len(batch)
+	if len(s.later) > 0 && (first == 0 || time.Since(s.later[0].at) > laterWait) {
+		batch = append(batch, take(&s.later, min(len(s.later), laterLimit))...)
+	}
+	return batch, first
 }
 
 // serve writes queued jobs until last is answered. The caller has the turn.
@@ -109,19 +225,29 @@ func (s *Store) serve(last *job) {
 			return
 		default:
 		}
-		s.mu.Lock()
-		n := min(len(s.queue), batchLimit)
-		batch := append([]*job(nil), s.queue[:n]...)
-		s.queue = append(s.queue[:0], s.queue[n:]...)
-		s.mu.Unlock()
-		if n == 0 {
+		if !s.step() {
 			return
 		}
-		s.writeBatch(batch)
-		for _, j := range batch {
-			close(j.done)
-		}
 	}
+}
+
+// step writes one transaction; false when nothing is queued. The caller has the turn.
+func (s *Store) step() bool {
+	batch, first := s.next()
+	if len(batch) == 0 {
+		return false
+	}
+	s.writeBatch(batch)
+	s.logged()
+	if first >= burst {
+		s.mu.Lock()
+		s.burstAt = time.Now()
+		s.mu.Unlock()
+	}
+	for _, j := range batch {
+		close(j.done)
+	}
+	return true
 }
 
 func (s *Store) writeBatch(batch []*job) {
@@ -146,7 +272,7 @@ func (s *Store) transact(jobs []*job) error {
 	var ticks, timers int64
 	err := s.retryBusy(context.Background(), func() error {
 		return t.inTx(`BEGIN IMMEDIATE`, func() error {
-			t.ticks, t.timers = false, false
+			t.ticks, t.timers, t.after = false, false, t.after[:0]
 			if err := t.checkFormat(); err != nil {
 				return err
 			}
@@ -163,11 +289,20 @@ func (s *Store) transact(jobs []*job) error {
 			return err
 		})
 	})
-	if err == nil && (t.ticks || t.timers) {
+	if err != nil {
+		return err
+	}
+	for _, f := range t.after {
+		f()
+	}
+	if t.ticks || t.timers {
 		s.changed(ticks, timers)
 	}
-	return err
+	return nil
 }
+
+// then has f called once what is written here is committed.
+func (t *tx) then(f func()) { t.after = append(t.after, f) }
 
 func b2i(b bool) int {
 	if b {

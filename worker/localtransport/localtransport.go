@@ -96,6 +96,64 @@ func (t *Transport) Look(_ context.Context, msgs ...store.Message) ([]store.Mess
 	return states, nil
 }
 
+// aheadMost is how many messages are handed over beyond the concurrency at most, shortRun how long runs may take, with their wait for a slot, for that.
+const (
+	aheadMost = 128
+	shortRun  = 50 * time.Millisecond
+)
+
+// places counts the handlers under way. While runs are short some more are let begin than there are slots, whose claims are then made together; as many as were short in a
+// row, so that a long one ends it.
+type places struct {
+	mu          sync.Mutex
+	concurrency int
+	busy        int
+	short       int           // runs in a row that were short, up to aheadMost
+	freed       chan struct{} // holds a token when there may be a place
+}
+
+// wait waits for a place; false when ctx ends first.
+func (p *places) wait(ctx context.Context) bool {
+	for {
+		p.mu.Lock()
+		free := p.busy < p.concurrency+p.short
+		p.mu.Unlock()
+		if ctx.Err() != nil {
+			return false
+		}
+		if free {
+			return true
+		}
+		select {
+		case <-p.freed:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// begin takes a place and reports whether there may be no slot for it yet: one that was let begin earlier may have it.
+func (p *places) begin() (ahead bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.busy++
+	return p.short > 0
+}
+
+func (p *places) end(took time.Duration) {
+	p.mu.Lock()
+	p.busy--
+	if took > shortRun {
+		p.short = 0
+	} else {
+		p.short = min(p.short+1, aheadMost)
+	}
+	p.mu.Unlock()
+	select {
+	case p.freed <- struct{}{}:
+	default:
+	}
+}
+
 // Serve hands messages to handle until ctx ends, then waits for the handlers under way. It may be called once.
 func (t *Transport) Serve(ctx context.Context, queues map[string]int, concurrency int, handle worker.Handler) error {
 	if concurrency < 1 {
@@ -104,22 +162,27 @@ func (t *Transport) Serve(ctx context.Context, queues map[string]int, concurrenc
 	var handlers sync.WaitGroup
 	defer handlers.Wait()
 	defer t.end() // before the wait: what is dispatched meanwhile is for others
-	slots := make(chan struct{}, concurrency)
+	p := &places{concurrency: concurrency, freed: make(chan struct{}, 1)}
 	for {
-		select {
-		case slots <- struct{}{}:
-		case <-ctx.Done():
+		if !p.wait(ctx) {
 			return nil
 		}
 		m, ok := t.take(ctx, queues)
 		if !ok {
 			return nil
 		}
+		visit := &worker.Visit{Ahead: p.begin()}
 		handlers.Go(func() {
-			defer func() { <-slots }()
+			began := time.Now()
+			defer func() {
+				if !visit.Begun {
+					visit.Took = time.Since(began)
+				}
+				p.end(visit.Took)
+			}()
 			// Whether it was taken or not: a message that is not taken belongs to a worker that stops, and no other is in this process.
 			defer t.forget(m.Message)
-			_ = handle(worker.WithSent(ctx, m.sent), m.Message)
+			_ = handle(worker.WithVisit(worker.WithSent(ctx, m.sent), visit), m.Message)
 		})
 	}
 }
