@@ -12,16 +12,22 @@ local function drop_run(P, list, id)
   redis.call('ZREM', P .. 'timers', 'r' .. id)
 end
 
+-- first reads what may have to go of a list: its oldest entries, at most `look`, that lie beyond the newest `count` or before cutoff. It gives them with their scores
+-- in turn, and how long the list is. What stays is not read: a look at a schedule that has nothing to remove costs the same however much it keeps.
+local function first(list, cutoff, count, look)
+  local n = redis.call('ZCARD', list)
+  local some = math.min(look, math.max(n - count, redis.call('ZCOUNT', list, '-inf', '(' .. int(cutoff))))
+  return some > 0 and redis.call('ZRANGE', list, 0, some - 1, 'WITHSCORES') or {}, n
+end
+
 -- trim_runs looks at the oldest `look` runs of a list and removes, at most `most`, those that ended before cutoff or lie beyond the newest `count`; not the
 -- newest `keep` and not `last`, unless they are of another incarnation than `inc`; never active ones. It is true when it knows of more.
 local function trim_runs(P, list, cutoff, count, keep, last, inc, most, look)
-  local n = redis.call('ZCARD', P .. list)
-  local entries = redis.call('ZRANGE', P .. list, 0, look - 1, 'WITHSCORES')
+  local entries, n = first(P .. list, cutoff, count, look)
   local gone = 0
   for i = 1, #entries, 2 do
     local rank, id = (i - 1) / 2, entries[i]
     local surplus = rank < n - count
-    if not surplus and tonumber(entries[i + 1]) >= cutoff then return false end
     local kept = id == last
     if rank >= n - keep then
       local fix = redis.call('HGET', P .. 'r:' .. id, 'fix')

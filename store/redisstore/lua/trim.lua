@@ -25,13 +25,11 @@ if current then
 end
 
 local fates = row .. ':fates'
-local n = redis.call('ZCARD', fates)
-local entries = redis.call('ZRANGE', fates, 0, look - 1, 'WITHSCORES')
+local entries, n = first(fates, now - fate_age, fate_count, look)
 local gone, from = 0, 0
 for i = 1, #entries, 2 do
   local rank, nominal = (i - 1) / 2, tonumber(entries[i + 1])
   local surplus = rank < n - fate_count
-  if not surplus and nominal >= now - fate_age then break end
   -- The row of an old tick may be young: a backfill's.
   if surplus or ((decode(string.match(entries[i], '^%S+ (.*)$')) or {}).at or 0) < now - fate_age then
     if gone == most then
