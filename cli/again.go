@@ -34,7 +34,7 @@ sees it. It executes where "workflows run" would execute it.`,
 				if err := p.print(run, func() error { return p.printStarted(run, wait) }); err != nil {
 					return err
 				}
-				return runFailure(run)
+				return x.failure(run, wait)
 			})
 		},
 	}

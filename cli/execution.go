@@ -180,6 +180,14 @@ func (x *execution) executing(ctx context.Context, do func(context.Context) erro
 	return group.Wait()
 }
 
+// failure is the error of a command whose run did not complete, if the command has waited for that: else it would depend on how fast the run was.
+func (x *execution) failure(r client.Run, wait bool) error {
+	if !x.here && !wait {
+		return nil
+	}
+	return runFailure(r)
+}
+
 // runFailure is the error of a command that waited for a run that did not complete.
 func runFailure(r client.Run) error {
 	if r.Status == schedules.RunCompleted || !r.Status.Ended() {

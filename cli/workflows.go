@@ -139,7 +139,7 @@ completed). On asynq a worker executes it. With --wait the result is printed.`,
 				if err := p.print(run, func() error { return p.printStarted(run, wait) }); err != nil {
 					return err
 				}
-				return runFailure(run)
+				return x.failure(run, wait)
 			})
 		},
 	}
