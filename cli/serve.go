@@ -115,6 +115,10 @@ func (p *program) activateDeclared(ctx context.Context, s *session) error {
 	if len(p.app.Workflows()) == 0 {
 		return nil
 	}
+	// Where a newer program has written a process of this one does not begin; a look at some is enough, since beat and keeper leave alone what they cannot read.
+	if _, _, err := s.store.ListSchedules(ctx, store.ScheduleFilter{}, store.Page{Limit: 100}); err != nil {
+		return err
+	}
 	if _, err := s.client.Activate(ctx, p.app, client.ActivateOptions{LeaveOrphans: true}); err != nil {
 		return err
 	}

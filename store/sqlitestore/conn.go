@@ -145,7 +145,7 @@ func (c *conn) each(dest []any, f func() (bool, error), q string, args ...any) (
 	}()
 	row := make([]driver.Value, len(dest))
 	for {
-		if err := rows.Next(row); err == io.EOF {
+		if err := rows.Next(row); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
 			return err

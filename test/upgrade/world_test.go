@@ -2,6 +2,7 @@ package upgrade
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -72,7 +73,9 @@ func (w *world) journal() string { return filepath.Join(w.dir, "journal") }
 func (w *world) run(release string, args ...string) (stdout, stderr string, code int) {
 	w.t.Helper()
 	var out, errs bytes.Buffer
-	cmd := exec.CommandContext(w.t.Context(), w.bin[release], args...)
+	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, w.bin[release], args...)
 	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = w.env(release), w.dir, &out, &errs
 	if err := cmd.Run(); cmd.ProcessState == nil {
 		w.t.Fatalf("%s %s: %v", release, strings.Join(args, " "), err)
