@@ -28,8 +28,7 @@ func (w *Worker) handle(ctx context.Context, m store.Message) error {
 	default:
 	}
 	visit := visitOf(ctx)
-	ahead := visit.Ahead
-	if !ahead {
+	if !visit.ahead {
 		select {
 		case w.slots <- struct{}{}:
 		case <-w.stop:
@@ -40,16 +39,16 @@ func (w *Worker) handle(ctx context.Context, m store.Message) error {
 	}
 	run, claimed, err := w.claim(m)
 	if err != nil || !claimed {
-		if !ahead {
+		if !visit.ahead {
 			<-w.slots
 		}
 		return err
 	}
 	failpoint.Reach(failpoint.Claimed)
 	began := time.Now()
-	end, seated := w.attempt(run, !ahead, sentAt(ctx), received)
+	end, seated := w.attempt(run, !visit.ahead, sentAt(ctx), received)
 	leave := func() {
-		visit.Begun, visit.Took = true, time.Since(began)
+		visit.begun, visit.took = true, time.Since(began)
 		if seated {
 			<-w.slots
 		}

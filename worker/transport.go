@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/pyworkflow-go/pyworkflow/store"
@@ -20,28 +21,49 @@ var ErrTooNew = fmt.Errorf("%w: its run was written by a newer version of the pr
 // waits for a slot no longer; what has one goes on. The end of the run may be recorded a little later.
 type Handler func(ctx context.Context, m store.Message) error
 
+// aheadMost and shortRun are for Row.
+const (
+	aheadMost = 128
+	shortRun  = 50 * time.Millisecond
+)
+
+// Row is for transports: it counts the runs that were short, 50 ms with their wait for a slot, in a row, so that a long one begins it anew. While there are some, as many
+// messages may be handed over beyond the slots; their runs are then claimed together. One that was claimed and has waited for a slot for AheadPatience goes back.
+// The zero value is ready for use; it is safe for concurrent use.
+type Row struct{ short atomic.Int64 }
+
+// Ahead is how many messages may be handed over beyond the slots: at most 128.
+func (r *Row) Ahead() int { return int(r.short.Load()) }
+
+// Visit gives a Handler the context of a message; ended is to be called when it has returned.
+func (r *Row) Visit(ctx context.Context) (_ context.Context, ended func()) {
+	v, began := &visit{ahead: r.Ahead() > 0}, time.Now()
+	return context.WithValue(ctx, visitKey{}, v), func() {
+		if !v.begun {
+			v.took = time.Since(began)
+		}
+		if v.took > shortRun {
+			r.short.Store(0)
+		} else if r.short.Add(1) > aheadMost {
+			r.short.Store(aheadMost)
+		}
+	}
+}
+
 type visitKey struct{}
 
-// Visit is what a transport of one process and a Handler tell each other about a message.
-type Visit struct {
-	// Ahead says that the message may be claimed before there is a slot for it, because runs have been so short that there soon will be; it then need not wait for its claim.
-	// One that has waited for a slot for AheadPatience goes back.
-	Ahead bool
-	// Begun says that its run was claimed, Took how long that waited for a slot afterwards and had it. The Handler sets them before it returns.
-	Begun bool
-	Took  time.Duration
+// visit is what a Row and a Handler tell each other about a message.
+type visit struct {
+	ahead bool          // it may be claimed before there is a slot for it: there soon will be
+	begun bool          // its run was claimed
+	took  time.Duration // how long that waited for a slot afterwards and had it
 }
 
-// WithVisit is for transports: it gives a Handler the context of a message.
-func WithVisit(ctx context.Context, v *Visit) context.Context {
-	return context.WithValue(ctx, visitKey{}, v)
-}
-
-func visitOf(ctx context.Context) *Visit {
-	if v, ok := ctx.Value(visitKey{}).(*Visit); ok {
+func visitOf(ctx context.Context) *visit {
+	if v, ok := ctx.Value(visitKey{}).(*visit); ok {
 		return v
 	}
-	return &Visit{}
+	return &visit{}
 }
 
 type sentKey struct{}

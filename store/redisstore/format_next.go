@@ -10,17 +10,14 @@ import "github.com/pyworkflow-go/pyworkflow/schedules"
 const reads = 2
 
 type recordRow struct {
-	schedules.Record
-	Spec      specRow `json:"spec"`
-	CreatedAt millis  `json:"created_at,omitzero"`
-	UpdatedAt millis  `json:"updated_at,omitzero"`
-	Remark    string  `json:"remark,omitempty"` // the note, from format 2 on
+	setRow
+	Remark string `json:"remark,omitempty"` // the note, from format 2 on
 }
 
-func newRecordRow(r schedules.Record, format int) recordRow {
-	row := recordRow{Record: r}
+func newRecordRow(r setRow, format int) recordRow {
+	row := recordRow{setRow: r}
 	if format >= 2 {
-		row.Record.Note, row.Remark = "", r.Note
+		row.Note, row.Remark = "", r.Note
 	}
 	return row
 }

@@ -9,13 +9,8 @@ const (
 	writes = 1 // the format new records are written in; at most reads
 )
 
-type recordRow struct {
-	schedules.Record
-	Spec      specRow `json:"spec"`
-	CreatedAt millis  `json:"created_at,omitzero"`
-	UpdatedAt millis  `json:"updated_at,omitzero"`
-}
+type recordRow struct{ setRow }
 
-func newRecordRow(r schedules.Record, _ int) recordRow { return recordRow{Record: r} }
+func newRecordRow(r setRow, _ int) recordRow { return recordRow{r} }
 
 func (row *recordRow) record(int) schedules.Record { return row.Record }

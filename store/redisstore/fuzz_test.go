@@ -67,7 +67,7 @@ func FuzzSchedule(f *testing.F) {
 	f.Add("1 1e9 active tok w", `{"spec":{"calendar":[{"hour":"x"}]}}`, `{"next":1e400}`, `{"total":"x"}`, `{"v":1}`, "")
 	f.Add("99 7 active tok w", "", "", "", `{"v":99}`, "")
 	f.Fuzz(func(t *testing.T, head, rec, hot, tally, row, other string) {
-		if _, err := decodeSchedule(head, rec, hot, tally, decodeRecord); err != nil {
+		if _, err := decodeSchedule(schedules.Ref{ID: "s", Incarnation: "i"}, head, rec, hot, tally, decodeRecord); err != nil {
 			oneLine(t, err)
 			if !errors.Is(err, store.ErrFormat) && !errors.Is(err, store.ErrUnreadable) {
 				t.Fatalf("%v is neither", err)

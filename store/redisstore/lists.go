@@ -406,7 +406,7 @@ func (s *Store) readSchedules(ctx context.Context, refs []schedules.Ref, worth f
 			found = append(found, schedules.Schedule{Record: schedules.Record{ID: refs[i].ID}})
 			continue
 		}
-		sch, err := decodeSchedule(row[0], row[1], row[2], row[3], decodeRecord)
+		sch, err := decodeSchedule(refs[i], row[0], row[1], row[2], row[3], decodeRecord)
 		if errors.Is(err, store.ErrUnreadable) {
 			s.log.WarnContext(ctx, "a list leaves out a schedule whose record cannot be read", "schedule_id", refs[i].ID, "error", err)
 			continue

@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -55,33 +56,79 @@ func (s specRow) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON is strict as a spec's.
 func (s *specRow) UnmarshalJSON(b []byte) error { return (*schedules.Spec)(s).UnmarshalJSON(b) }
 
+// setRow is what people set of a schedule, without what the row's key and head say, and without what most schedules have: a million of them lie in memory.
+type setRow struct {
+	schedules.Record
+	ID            elsewhere               `json:"id,omitzero"`
+	Incarnation   elsewhere               `json:"inc,omitzero"`
+	Workflow      elsewhere               `json:"workflow,omitzero"`
+	Status        elsewhere               `json:"status,omitzero"`
+	Spec          specRow                 `json:"spec"`
+	Overlap       schedules.OverlapPolicy `json:"overlap,omitempty"`
+	BufferLimit   int                     `json:"buffer_limit,omitempty"`
+	CancelGrace   schedules.Duration      `json:"cancel_grace,omitempty"`
+	Catchup       schedules.Catchup       `json:"catchup,omitempty"`
+	CatchupWindow schedules.Duration      `json:"catchup_window,omitempty"`
+	Version       int64                   `json:"version,omitempty"`
+	CreatedAt     millis                  `json:"created_at,omitzero"`
+	UpdatedAt     millis                  `json:"updated_at,omitzero"`
+}
+
+// What a record has that does not say otherwise. It belongs to the format, and stays when the defaults of new schedules change.
+const (
+	usualOverlap       = schedules.OverlapPolicy("skip")
+	usualBufferLimit   = 1000
+	usualCancelGrace   = schedules.Duration(30 * time.Second)
+	usualCatchup       = schedules.Catchup("one")
+	usualCatchupWindow = schedules.Duration(24 * time.Hour)
+	usualVersion       = 1
+)
+
+// elsewhere is a field that is read from another place: it is not written, and what stands there is passed over.
+type elsewhere struct{}
+
+func (*elsewhere) UnmarshalJSON([]byte) error { return nil }
+
+// unless is v, or zero for what is usual.
+func unless[T comparable](usual, v T) T {
+	if v == usual {
+		var zero T
+		return zero
+	}
+	return v
+}
+
 func encodeRecord(r schedules.Record, format int) ([]byte, error) {
-	row := newRecordRow(r, format)
-	row.Spec = specRow(r.Spec)
-	row.CreatedAt, row.UpdatedAt = millis(r.CreatedAt), millis(r.UpdatedAt)
+	row := newRecordRow(setRow{Record: r, Spec: specRow(r.Spec), Overlap: unless(usualOverlap, r.Overlap), BufferLimit: unless(usualBufferLimit, r.BufferLimit),
+		CancelGrace: unless(usualCancelGrace, r.CancelGrace), Catchup: unless(usualCatchup, r.Catchup),
+		CatchupWindow: unless(usualCatchupWindow, r.CatchupWindow), Version: unless(usualVersion, r.Version),
+		CreatedAt: millis(r.CreatedAt), UpdatedAt: millis(unless(r.CreatedAt, r.UpdatedAt))}, format)
 	return json.Marshal(row)
 }
 
+// decodeRecord reads what people set; what the key and the head of the row say is left to the caller.
 func decodeRecord(b string, format int) (schedules.Record, error) {
 	var row recordRow
 	err := strict(b, format, &row)
 	r := row.record(format)
 	r.Spec = schedules.Spec(row.Spec)
-	r.CreatedAt, r.UpdatedAt = time.Time(row.CreatedAt), time.Time(row.UpdatedAt)
+	r.Overlap, r.BufferLimit, r.CancelGrace = cmp.Or(row.Overlap, usualOverlap), cmp.Or(row.BufferLimit, usualBufferLimit), cmp.Or(row.CancelGrace, usualCancelGrace)
+	r.Catchup, r.CatchupWindow, r.Version = cmp.Or(row.Catchup, usualCatchup), cmp.Or(row.CatchupWindow, usualCatchupWindow), cmp.Or(row.Version, usualVersion)
+	r.CreatedAt, r.UpdatedAt = time.Time(row.CreatedAt), time.Time(cmp.Or(row.UpdatedAt, row.CreatedAt))
 	return r, err
 }
 
 type progressRow struct {
 	schedules.Progress
 	DecidedUntil millis `json:"decided,omitzero"`
-	NextNominal  millis `json:"next,omitzero"`
+	NextNominal  millis `json:"next,omitzero"` // left out where it is due
 	NextDue      millis `json:"due,omitzero"`
 	AnchorStart  millis `json:"anchor_start,omitzero"`
 	LastRunAt    millis `json:"last_run_at,omitzero"`
 }
 
 func encodeProgress(p schedules.Progress) ([]byte, error) {
-	return json.Marshal(progressRow{Progress: p, DecidedUntil: millis(p.DecidedUntil), NextNominal: millis(p.NextNominal),
+	return json.Marshal(progressRow{Progress: p, DecidedUntil: millis(p.DecidedUntil), NextNominal: millis(unless(p.NextDue, p.NextNominal)),
 		NextDue: millis(p.NextDue), AnchorStart: millis(p.AnchorStart), LastRunAt: millis(p.LastRunAt)})
 }
 
@@ -89,7 +136,7 @@ func decodeProgress(b string, format int) (schedules.Progress, error) {
 	var row progressRow
 	err := strict(b, format, &row)
 	p := row.Progress
-	p.DecidedUntil, p.NextNominal, p.NextDue = time.Time(row.DecidedUntil), time.Time(row.NextNominal), time.Time(row.NextDue)
+	p.DecidedUntil, p.NextNominal, p.NextDue = time.Time(row.DecidedUntil), time.Time(cmp.Or(row.NextNominal, row.NextDue)), time.Time(row.NextDue)
 	p.AnchorStart, p.LastRunAt = time.Time(row.AnchorStart), time.Time(row.LastRunAt)
 	return p, err
 }
@@ -127,8 +174,8 @@ func decodeTally(b string, format int) (schedules.Tally, error) {
 	return t, err
 }
 
-// decodeSchedule puts a schedule together from the fields of its row; of says what rec says.
-func decodeSchedule(head, rec, hot, tally string, of func(rec string, format int) (schedules.Record, error)) (schedules.Schedule, error) {
+// decodeSchedule puts a schedule together from its name and the fields of its row; of says what rec says.
+func decodeSchedule(ref schedules.Ref, head, rec, hot, tally string, of func(rec string, format int) (schedules.Record, error)) (schedules.Schedule, error) {
 	var s schedules.Schedule
 	version, rest, _ := strings.Cut(head, " ")
 	v, err := strconv.Atoi(version)
@@ -138,14 +185,19 @@ func decodeSchedule(head, rec, hot, tally string, of func(rec string, format int
 	if err := checkFormat(v); err != nil {
 		return s, err
 	}
-	s.Format = ownFormat(v)
-	rev, _, _ := strings.Cut(rest, " ")
-	if s.Revision, err = strconv.ParseInt(rev, 10, 64); err != nil {
-		return s, unreadable("field head", fmt.Errorf("revision %q is not a number", rev))
+	said := strings.SplitN(rest, " ", 4) // revision, status, tokens, workflow
+	if len(said) < 4 {
+		return s, unreadable("field head", fmt.Errorf("%q lacks its revision, status, tokens or workflow", head))
+	}
+	revision, err := strconv.ParseInt(said[0], 10, 64)
+	if err != nil {
+		return s, unreadable("field head", fmt.Errorf("revision %q is not a number", said[0]))
 	}
 	if s.Record, err = of(rec, v); err != nil {
 		return s, unreadable("field rec", err)
 	}
+	s.Revision, s.Format = revision, ownFormat(v)
+	s.ID, s.Incarnation, s.Workflow, s.Status = ref.ID, ref.Incarnation, said[3], schedules.Status(said[1])
 	if s.Progress, err = decodeProgress(hot, v); err != nil {
 		return s, unreadable("field hot", err)
 	}

@@ -46,7 +46,7 @@ func (s *Store) Load(ctx context.Context, refs ...schedules.Ref) ([]store.Loaded
 	}
 	loaded := make([]store.Loaded, len(refs))
 	for i := range replies {
-		st, err := s.decodeState(&replies[i])
+		st, err := s.decodeState(refs[i], &replies[i])
 		if err != nil {
 			err = s.wrap(err, "load schedule %s", refs[i])
 		}
@@ -63,7 +63,7 @@ func several(refs []schedules.Ref) string {
 	return fmt.Sprintf("%d schedules", len(refs))
 }
 
-func (s *Store) decodeState(r *reply) (schedules.State, error) {
+func (s *Store) decodeState(ref schedules.Ref, r *reply) (schedules.State, error) {
 	var st schedules.State
 	if errors.Is(r.err, store.ErrUnreadable) {
 		return st, fmt.Errorf("%w: field head is none, or rec, hot or tally is missing; put it back from a copy", store.ErrUnreadable)
@@ -72,7 +72,7 @@ func (s *Store) decodeState(r *reply) (schedules.State, error) {
 		return st, r.err
 	}
 	var err error
-	if st.Schedule, err = decodeSchedule(r.str(0), r.str(1), r.str(2), r.str(3), s.records.decode); err != nil {
+	if st.Schedule, err = decodeSchedule(ref, r.str(0), r.str(1), r.str(2), r.str(3), s.records.decode); err != nil {
 		return st, err
 	}
 	if st.Regular, err = decodeAll(r.list(4), formatOf(st.Schedule.Format), decodeWaiting); err != nil {

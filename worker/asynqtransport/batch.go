@@ -152,7 +152,10 @@ func (t *Transport) unpack(ctx context.Context, msgs []store.Message, handle wor
 					pull.one()
 				}
 			}()
-			switch err := handle(soon, m); {
+			ctx, ended := pull.row.Visit(soon)
+			err := handle(ctx, m)
+			ended()
+			switch {
 			case errors.Is(err, worker.ErrTooNew):
 				t.again(ctx, m, asynq.ProcessIn(tooNewDelay))
 			case errors.Is(err, worker.ErrNotTaken):

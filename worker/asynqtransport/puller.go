@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/pyworkflow-go/pyworkflow/worker"
 )
 
 const (
@@ -44,6 +46,7 @@ type puller struct {
 	every       time.Duration // between two looks while nobody tells of anything
 	woken       chan struct{}
 	freed       chan struct{}
+	row         worker.Row
 
 	mu      sync.Mutex
 	running int // handlers under way
@@ -103,8 +106,11 @@ func (p *puller) next(pending string) *redis.Cmd {
 	return nil
 }
 
-// free is how many messages could get a slot now; p.mu is held.
-func (p *puller) free() int { return p.concurrency - p.handed - p.extra - len(p.ahead) }
+// free is how many messages could get a slot now, or soon while runs are short: then at most as many again as there are slots, so that something is left
+// for other workers; p.mu is held.
+func (p *puller) free() int {
+	return p.concurrency + min(p.row.Ahead(), p.concurrency) - p.handed - p.extra - len(p.ahead)
+}
 
 // look reports whether a message could get a slot, and whether waiting for one is of use: not while asynq only has to ask another queue.
 func (p *puller) look(reconcile bool) (room, wait bool) {

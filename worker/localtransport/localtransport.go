@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pyworkflow-go/pyworkflow/store"
@@ -96,32 +97,18 @@ func (t *Transport) Look(_ context.Context, msgs ...store.Message) ([]store.Mess
 	return states, nil
 }
 
-// aheadMost is how many messages are handed over beyond the concurrency at most, shortRun how long runs may take, with their wait for a slot, for that.
-const (
-	aheadMost = 128
-	shortRun  = 50 * time.Millisecond
-)
-
-// places counts the handlers under way. While runs are short some more are let begin than there are slots, whose claims are then made together; as many as were short in a
-// row, so that a long one ends it.
+// places counts the handlers under way.
 type places struct {
-	mu          sync.Mutex
+	row         worker.Row
 	concurrency int
-	busy        int
-	short       int           // runs in a row that were short, up to aheadMost
+	busy        atomic.Int64
 	freed       chan struct{} // holds a token when there may be a place
 }
 
 // wait waits for a place; false when ctx ends first.
 func (p *places) wait(ctx context.Context) bool {
-	for {
-		p.mu.Lock()
-		free := p.busy < p.concurrency+p.short
-		p.mu.Unlock()
-		if ctx.Err() != nil {
-			return false
-		}
-		if free {
+	for ctx.Err() == nil {
+		if int(p.busy.Load()) < p.concurrency+p.row.Ahead() {
 			return true
 		}
 		select {
@@ -129,25 +116,11 @@ func (p *places) wait(ctx context.Context) bool {
 		case <-ctx.Done():
 		}
 	}
+	return false
 }
 
-// begin takes a place and reports whether there may be no slot for it yet: one that was let begin earlier may have it.
-func (p *places) begin() (ahead bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.busy++
-	return p.short > 0
-}
-
-func (p *places) end(took time.Duration) {
-	p.mu.Lock()
-	p.busy--
-	if took > shortRun {
-		p.short = 0
-	} else {
-		p.short = min(p.short+1, aheadMost)
-	}
-	p.mu.Unlock()
+func (p *places) leave() {
+	p.busy.Add(-1)
 	select {
 	case p.freed <- struct{}{}:
 	default:
@@ -171,18 +144,14 @@ func (t *Transport) Serve(ctx context.Context, queues map[string]int, concurrenc
 		if !ok {
 			return nil
 		}
-		visit := &worker.Visit{Ahead: p.begin()}
+		p.busy.Add(1)
 		handlers.Go(func() {
-			began := time.Now()
-			defer func() {
-				if !visit.Begun {
-					visit.Took = time.Since(began)
-				}
-				p.end(visit.Took)
-			}()
+			defer p.leave()
+			ctx, ended := p.row.Visit(worker.WithSent(ctx, m.sent))
+			defer ended()
 			// Whether it was taken or not: a message that is not taken belongs to a worker that stops, and no other is in this process.
 			defer t.forget(m.Message)
-			_ = handle(worker.WithVisit(worker.WithSent(ctx, m.sent), visit), m.Message)
+			_ = handle(ctx, m.Message)
 		})
 	}
 }
