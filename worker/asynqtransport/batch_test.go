@@ -80,6 +80,42 @@ func TestMessagesOfABurstGoTogether(t *testing.T) {
 	}
 }
 
+// After short runs as many batches are taken as fill twice the slots; one that waits stays with asynq.
+func TestBatchesAreTakenAheadWhileRunsAreShort(t *testing.T) {
+	server, ns := redistest.Shared(t), redistest.Namespace(t)
+	tr, _ := open(t, server, ns)
+	short, long, goOn := &taken{}, &taken{}, make(chan struct{})
+	release := sync.OnceFunc(func() { close(goOn) })
+	stop := serve(t, tr, map[string]int{"default": 1}, 4, func(_ context.Context, m store.Message) error {
+		if m.RunID < "run_100" {
+			short.add(m)
+			return nil
+		}
+		long.add(m)
+		<-goOn
+		return nil
+	})
+	t.Cleanup(release) // before it is waited for
+	dispatch(t, tr, messages("default", 8)...)
+	eventually(t, "the short ones have ended", func() bool { return len(short.sorted()) == 8 })
+	var all []store.Message
+	for i := range 12 {
+		all = append(all, msg("default", 100+i))
+	}
+	dispatch(t, tr, all[:4]...)
+	eventually(t, "the slots are full", func() bool { return len(long.sorted()) == 4 })
+	dispatch(t, tr, all[4:8]...)
+	eventually(t, "another batch is taken ahead", func() bool { return len(long.sorted()) == 8 })
+	dispatch(t, tr, all[8:]...)
+	queues, err := tr.Queues(t.Context())
+	if err != nil || len(queues) != 1 || queues[0].Waiting != 4 {
+		t.Errorf("queues: %+v, %v", queues, err)
+	}
+	release()
+	eventually(t, "all have ended", func() bool { return len(long.sorted()) == 12 })
+	stop()
+}
+
 // A worker that has fewer slots than a batch has messages leaves the others to whom has one.
 func TestABatchKeepsNothingFromIdleWorkers(t *testing.T) {
 	server, ns := redistest.Shared(t), redistest.Namespace(t)

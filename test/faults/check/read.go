@@ -33,12 +33,11 @@ func (s *stamp) UnmarshalJSON(b []byte) error {
 type schedule struct {
 	Head string
 	Rec  struct {
-		ID       string                  `json:"id"`
-		Inc      string                  `json:"inc"`
-		Workflow string                  `json:"workflow"`
+		ID, Inc  string                  // from its key
+		Status   schedules.Status        // from its head
+		Workflow string                  // from its head
 		Spec     schedules.Spec          `json:"spec"`
-		Overlap  schedules.OverlapPolicy `json:"overlap"`
-		Status   schedules.Status        `json:"status"`
+		Overlap  schedules.OverlapPolicy `json:"overlap"` // skip where it is not said
 		Created  stamp                   `json:"created_at"`
 	}
 	Hot struct {
@@ -302,7 +301,15 @@ func (st *stock) ask(ctx context.Context, p redis.Pipeliner, k ourKey) func() er
 			cmd := p.HMGet(ctx, k.key, "head", "rec", "hot", "tally")
 			return func() error {
 				s := st.schedule(owner)
-				return st.unpack(k.key, cmd, &s.Head, &s.Rec, &s.Hot, &s.Tally)
+				s.Rec.ID, s.Rec.Inc, _ = strings.Cut(owner, "@")
+				s.Rec.Overlap = schedules.OverlapSkip
+				err := st.unpack(k.key, cmd, &s.Head, &s.Rec, &s.Hot, &s.Tally)
+				if part := strings.SplitN(s.Head, " ", 5); len(part) == 5 {
+					s.Rec.Status, s.Rec.Workflow = schedules.Status(part[2]), part[4]
+				} else if err == nil && s.Head != "" {
+					st.broken = append(st.broken, fmt.Sprintf("%s: head: %q", k.key, s.Head))
+				}
+				return err
 			}
 		case "fates":
 			cmd := p.ZRange(ctx, k.key, 0, -1)
