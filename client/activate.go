@@ -151,7 +151,7 @@ func (c *Client) activate(ctx context.Context, d pyworkflow.DeclaredSchedule, dr
 }
 
 func (c *Client) createDeclared(ctx context.Context, d pyworkflow.DeclaredSchedule, dryRun bool) error {
-	req := schedules.CreateRequest{ID: d.ID, Incarnation: nonce(), Workflow: d.Workflow, Definition: d.Definition, Origin: d.Origin, Declared: &d.Definition}
+	req := schedules.CreateRequest{ID: d.ID, Incarnation: incarnation(), Workflow: d.Workflow, Definition: d.Definition, Origin: d.Origin, Declared: &d.Definition}
 	change, err := c.newSchedule(ctx, req)
 	if err != nil || dryRun {
 		return err

@@ -229,7 +229,7 @@ func (c *Client) applyOne(ctx context.Context, req CreateRequest, origin string)
 			return err
 		}
 		if !exists {
-			change, err := c.newSchedule(ctx, schedules.CreateRequest{ID: req.ID, Incarnation: nonce(), Workflow: req.Workflow, Definition: req.Definition, Note: req.Note, Origin: origin})
+			change, err := c.newSchedule(ctx, schedules.CreateRequest{ID: req.ID, Incarnation: incarnation(), Workflow: req.Workflow, Definition: req.Definition, Note: req.Note, Origin: origin})
 			if err == nil {
 				_, err = c.commitCreate(ctx, change)
 			}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/pyworkflow-go/pyworkflow"
@@ -106,3 +107,6 @@ func nonce() string {
 	_, _ = rand.Read(b[:]) // never fails
 	return hex.EncodeToString(b[:])
 }
+
+// incarnation returns 12 random letters and digits. It tells incarnations of one id apart, and lies three times in what each schedule takes of a store.
+func incarnation() string { return strings.ToLower(rand.Text()[:12]) }

@@ -68,7 +68,7 @@ func (c *Client) toCreate(req CreateRequest, now time.Time) (schedules.Change, e
 	if req.ID == "" {
 		req.ID = "sched_" + nonce()[:12]
 	}
-	return schedules.Create(schedules.CreateRequest{ID: req.ID, Incarnation: nonce(), Workflow: req.Workflow, Definition: req.Definition, Note: req.Note}, now)
+	return schedules.Create(schedules.CreateRequest{ID: req.ID, Incarnation: incarnation(), Workflow: req.Workflow, Definition: req.Definition, Note: req.Note}, now)
 }
 
 // createPage is how many schedules are created at a time.

@@ -76,6 +76,7 @@ type setRow struct {
 
 // What a record has that does not say otherwise. It belongs to the format, and stays when the defaults of new schedules change.
 const (
+	usualTimezone      = "UTC"
 	usualOverlap       = schedules.OverlapPolicy("skip")
 	usualBufferLimit   = 1000
 	usualCancelGrace   = schedules.Duration(30 * time.Second)
@@ -99,7 +100,9 @@ func unless[T comparable](usual, v T) T {
 }
 
 func encodeRecord(r schedules.Record, format int) ([]byte, error) {
-	row := newRecordRow(setRow{Record: r, Spec: specRow(r.Spec), Overlap: unless(usualOverlap, r.Overlap), BufferLimit: unless(usualBufferLimit, r.BufferLimit),
+	spec := specRow(r.Spec)
+	spec.Timezone = unless(usualTimezone, spec.Timezone)
+	row := newRecordRow(setRow{Record: r, Spec: spec, Overlap: unless(usualOverlap, r.Overlap), BufferLimit: unless(usualBufferLimit, r.BufferLimit),
 		CancelGrace: unless(usualCancelGrace, r.CancelGrace), Catchup: unless(usualCatchup, r.Catchup),
 		CatchupWindow: unless(usualCatchupWindow, r.CatchupWindow), Version: unless(usualVersion, r.Version),
 		CreatedAt: millis(r.CreatedAt), UpdatedAt: millis(unless(r.CreatedAt, r.UpdatedAt))}, format)
@@ -112,6 +115,7 @@ func decodeRecord(b string, format int) (schedules.Record, error) {
 	err := strict(b, format, &row)
 	r := row.record(format)
 	r.Spec = schedules.Spec(row.Spec)
+	r.Spec.Timezone = cmp.Or(r.Spec.Timezone, usualTimezone)
 	r.Overlap, r.BufferLimit, r.CancelGrace = cmp.Or(row.Overlap, usualOverlap), cmp.Or(row.BufferLimit, usualBufferLimit), cmp.Or(row.CancelGrace, usualCancelGrace)
 	r.Catchup, r.CatchupWindow, r.Version = cmp.Or(row.Catchup, usualCatchup), cmp.Or(row.CatchupWindow, usualCatchupWindow), cmp.Or(row.Version, usualVersion)
 	r.CreatedAt, r.UpdatedAt = time.Time(row.CreatedAt), time.Time(cmp.Or(row.UpdatedAt, row.CreatedAt))
