@@ -68,7 +68,7 @@ faults: deps ## break everything that can break, and see the promises kept: SEED
 faults-proof: deps ## take each defence out of the program, and see the fault suite fail
 	$(FAULTS) -test.run TestDefences -prove -for 15s -defence '$(SCENARIO)'
 
-# LOAD: L0, L1, L2, L2s, L3, H, M, local, net, scale, guard or all, or several with commas; FLAGS: more of the program's (cd bench && go run . -h).
+# LOAD: L0, L1, L2, L2s, L3, H, M, cluster, local, net, scale, guard or all, or several with commas; FLAGS: more of the program's (cd bench && go run . -h).
 bench: deps ## measure beside asynq and gocron, each with processes and a redis-server of its own: LOAD, ROUNDS, FLAGS
 	cd bench && CGO_ENABLED=0 $(GO) run -trimpath . -load $(LOAD) -rounds $(ROUNDS) $(FLAGS)
 

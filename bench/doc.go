@@ -35,6 +35,7 @@ without one: a tick that has not started then counts as lost, whatever might hav
 	                                   started in that time, however late; the driver and the network are left out. Of a burst: from 1 s before it to 1 s after the last start
 	peak RSS                           VmHWM, the notes included
 	commands per fire                  Redis' total_commands_processed, which counts the calls inside of scripts too; scripts: EVALSHA calls; reads: total_reads_processed, about a round trip each
+	network bytes per fire             Redis' total_net_input_bytes and total_net_output_bytes: those of its clients, without what nodes of a cluster tell each other
 	bytes per schedule                 of used_memory, without the buffers of clients, from before to after registering
 	bytes per kept run                 the same over the window, per run
 	mallocs per fire                   allocations of beat and worker
@@ -48,6 +49,8 @@ without one: a tick that has not started then counts as lost, whatever might hav
 	local    scheduler run --runtime local, on SQLite
 	net      net-L1 and net-H: L1 and H with 1 ms of network each way between all processes and Redis (toxiproxy, a process of its own)
 	scale    scale-1, scale-2, scale-4: H with the network and so many beats and workers
+	cluster  1,000 × 1 s on one Redis (cluster-base), on a cluster of 3 nodes with one queue (cluster-1) and with six, two on each node (cluster-6); phases spread: cluster-1s,
+	         cluster-6s. With what each node does, and the share of the busiest: on one machine a cluster is not faster
 	guard    300 × 1 s over 20 s: Redis commands and reads per fire, bytes per schedule and run, allocations per fire against guard.json; exit code 1 when one has grown
 
 -schedules and -stored make a load smaller, to try something out.

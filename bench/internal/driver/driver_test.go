@@ -2,12 +2,15 @@ package driver
 
 import (
 	"io"
+	"maps"
 	"testing"
 	"time"
 
 	"github.com/pyworkflow-go/pyworkflow/bench/internal/judge"
 	"github.com/pyworkflow-go/pyworkflow/bench/internal/load"
+	"github.com/pyworkflow-go/pyworkflow/bench/internal/redisd"
 	"github.com/pyworkflow-go/pyworkflow/schedules"
+	"github.com/pyworkflow-go/pyworkflow/store/redisstore"
 )
 
 func TestParseOptions(t *testing.T) {
@@ -40,6 +43,43 @@ func TestGrid(t *testing.T) {
 	w.load = load.Load{Schedules: 3, Burst: true}
 	if g := w.grid(first); g.Ticks() != 1 || g.Begin != first.UnixMilli() {
 		t.Errorf("burst: %+v", g)
+	}
+}
+
+// TestQueuesOnAllNodes holds the names of queues against the nodes that their asynq keys fall on.
+func TestQueuesOnAllNodes(t *testing.T) {
+	const nodes = 3
+	l := load.Load{Schedules: 12, Nodes: nodes, Queues: 6, Period: time.Second}
+	server, err := redisd.Start(t.Context(), t.TempDir(), "--cluster-enabled", "yes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	rdb, err := redisstore.NewClient(redisd.URL([]*redisd.Server{server}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = rdb.Close() }()
+	on := map[int64]int{}
+	for _, q := range queues(l) {
+		slot, err := rdb.ClusterKeySlot(t.Context(), "asynq:{pyworkflow:"+namespace+":"+q+"}:pending").Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		on[slot*nodes/16384]++
+	}
+	if want := map[int64]int{0: 2, 1: 2, 2: 2}; !maps.Equal(on, want) {
+		t.Errorf("queues by node: %v, want %v", on, want)
+	}
+	w := &world{options: options{catchup: "all"}, load: l}
+	of := map[string]int{}
+	for i := range l.Schedules {
+		of[w.request(i, time.Now()).Definition.Queue]++
+	}
+	for _, q := range queues(l) {
+		if of[q] != 2 {
+			t.Errorf("%d schedules of 12 in %s, want 2", of[q], q)
+		}
 	}
 }
 

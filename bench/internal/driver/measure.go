@@ -77,8 +77,8 @@ func measure(ctx context.Context, o options, l load.Load, name string, p *progre
 	if err != nil {
 		return r, err
 	}
-	if w.redis != nil {
-		r.Machine = report.ThisMachine(from.redis.Version)
+	if len(from.redis) > 0 {
+		r.Machine = report.ThisMachine(from.redis[0].Version)
 	}
 	freshAt, err := w.afterwards(ctx, &r)
 	if err != nil {
@@ -123,7 +123,13 @@ type sample struct {
 	at      time.Time
 	cpu     map[string]time.Duration // by role
 	mallocs map[string]uint64        // by role
-	redis   redisd.Info
+	redis   []server
+}
+
+// server is what a redis-server had done.
+type server struct {
+	redisd.Info
+	cpu time.Duration
 }
 
 func (w *world) sample(ctx context.Context) (s sample, err error) {
@@ -135,13 +141,17 @@ func (w *world) sample(ctx context.Context) (s sample, err error) {
 		}
 		s.cpu[m.role] += d
 	}
-	if w.redis != nil {
-		if s.cpu[redisRole], err = w.redis.CPU(); err != nil {
+	for _, r := range w.redis {
+		cpu, err := r.CPU()
+		if err != nil {
 			return s, err
 		}
-		if s.redis, err = w.redis.Info(ctx); err != nil {
+		info, err := r.Info(ctx)
+		if err != nil {
 			return s, err
 		}
+		s.cpu[redisRole] += cpu
+		s.redis = append(s.redis, server{info, cpu})
 	}
 	for _, m := range w.members {
 		if m.probe == nil {
@@ -273,12 +283,12 @@ func (w *world) afterwards(ctx context.Context, r *report.Result) (freshAt time.
 		}
 		r.PeakRSS[m.role] = max(r.PeakRSS[m.role], float64(rss)/(1<<20))
 	}
-	if w.redis != nil {
-		rss, err := w.redis.PeakRSS()
+	for _, s := range w.redis {
+		rss, err := s.PeakRSS()
 		if err != nil {
 			return freshAt, err
 		}
-		r.PeakRSS[redisRole] = float64(rss) / (1 << 20)
+		r.PeakRSS[redisRole] = max(r.PeakRSS[redisRole], float64(rss)/(1<<20))
 	}
 	if !w.load.Fresh {
 		return freshAt, nil
@@ -314,8 +324,12 @@ func spent(r *report.Result, from, to sample, n int) {
 	for kind, m := range to.mallocs {
 		r.Mallocs[kind] = per(float64(m - from.mallocs[kind]))
 	}
-	r.Commands = per(float64(to.redis.Commands - from.redis.Commands))
-	r.Evalsha = per(float64(to.redis.Evalsha - from.redis.Evalsha))
-	r.Reads = per(float64(to.redis.Reads - from.redis.Reads))
-	r.BytesPerRun = per(float64(to.redis.Memory - from.redis.Memory))
+	nodes := make([]report.Node, len(to.redis))
+	for i, b := range to.redis {
+		a := from.redis[i]
+		nodes[i] = report.Node{Commands: per(float64(b.Commands - a.Commands)), Evalsha: per(float64(b.Evalsha - a.Evalsha)), Reads: per(float64(b.Reads - a.Reads)),
+			In: per(float64(b.In - a.In)), Out: per(float64(b.Out - a.Out)), CPU: per(1000 * (b.cpu - a.cpu).Seconds()), Memory: float64(b.Memory) / (1 << 20)}
+		r.BytesPerRun += per(float64(b.Memory - a.Memory))
+	}
+	r.SetNodes(nodes)
 }

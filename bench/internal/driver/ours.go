@@ -17,6 +17,7 @@ import (
 
 	"github.com/pyworkflow-go/pyworkflow/bench/internal/fires"
 	"github.com/pyworkflow-go/pyworkflow/bench/internal/judge"
+	"github.com/pyworkflow-go/pyworkflow/bench/internal/redisd"
 	"github.com/pyworkflow-go/pyworkflow/bench/internal/role"
 )
 
@@ -45,9 +46,11 @@ func (ours) launch(ctx context.Context, w *world) (registration, error) {
 		return reg, err
 	}
 	for range w.load.Processes {
-		_, err := w.start(ctx, workerRole, role.Pyworkflow, "worker", "run", "--concurrency", strconv.Itoa(w.concurrency), "--drain-timeout", "5",
-			"--redis-url", w.url(), "--namespace", namespace, "--log-level", "warn")
-		if err != nil {
+		args := []string{role.Pyworkflow, "worker", "run", "--concurrency", strconv.Itoa(w.concurrency), "--drain-timeout", "5", "--redis-url", w.url, "--namespace", namespace, "--log-level", "warn"}
+		if queues := queues(w.load); len(queues) > 0 {
+			args = append(args, "--queues", strings.Join(queues, ","))
+		}
+		if _, err := w.start(ctx, workerRole, args...); err != nil {
 			return reg, err
 		}
 	}
@@ -66,7 +69,7 @@ func (ours) launch(ctx context.Context, w *world) (registration, error) {
 }
 
 func (w *world) startBeat(ctx context.Context) (*member, error) {
-	args := []string{role.Pyworkflow, "scheduler", "run", "--redis-url", w.url(), "--namespace", namespace, "--log-level", "warn"}
+	args := []string{role.Pyworkflow, "scheduler", "run", "--redis-url", w.url, "--namespace", namespace, "--log-level", "warn"}
 	if w.load.Fresh {
 		addr, err := freeAddr()
 		if err != nil {
@@ -80,7 +83,7 @@ func (w *world) startBeat(ctx context.Context) (*member, error) {
 
 // awaitAlive waits until every process has announced itself, and the beats have their shards.
 func (w *world) awaitAlive(ctx context.Context) error {
-	c, done, err := w.openClient(ctx, w.redisAddr(), w.dir, namespace)
+	c, done, err := w.openClient(ctx, redisd.URL(w.redis), w.dir, namespace)
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ func (asynqSystem) launch(ctx context.Context, w *world) (registration, error) {
 	if err := w.openRedis(ctx); err != nil {
 		return registration{}, err
 	}
-	args := []string{role.AsynqScheduler, "-redis", w.url(), "-n", strconv.Itoa(w.load.Schedules)}
+	args := []string{role.AsynqScheduler, "-redis", w.url, "-n", strconv.Itoa(w.load.Schedules)}
 	first := time.Now()
 	if w.load.Burst { // its cron knows no seconds
 		first = time.Now().Add(5 * time.Second).Truncate(time.Minute).Add(time.Minute)
@@ -28,7 +28,7 @@ func (asynqSystem) launch(ctx context.Context, w *world) (registration, error) {
 		args = append(args, "-period", w.load.Period.String())
 	}
 	for range w.load.Processes {
-		if _, err := w.start(ctx, workerRole, role.AsynqWorker, "-redis", w.url(), "-concurrency", strconv.Itoa(w.concurrency)); err != nil {
+		if _, err := w.start(ctx, workerRole, role.AsynqWorker, "-redis", w.url, "-concurrency", strconv.Itoa(w.concurrency)); err != nil {
 			return registration{}, err
 		}
 	}

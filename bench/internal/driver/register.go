@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,8 +31,8 @@ const (
 // sampled is how many schedules are created, and thrown away, to learn how long it takes.
 const sampled = 300
 
-// openClient opens what schedules are created in: the Redis at addr, or, for the local runtime, the folder.
-func (w *world) openClient(ctx context.Context, addr, dir, namespace string) (*client.Client, func(), error) {
+// openClient opens what schedules are created in: the Redis of that URL, or, for the local runtime, the folder.
+func (w *world) openClient(ctx context.Context, url, dir, namespace string) (*client.Client, func(), error) {
 	if w.load.Local {
 		st, err := sqlitestore.Open(ctx, sqlitestore.Config{Dir: dir, Namespace: namespace})
 		if err != nil {
@@ -40,7 +41,7 @@ func (w *world) openClient(ctx context.Context, addr, dir, namespace string) (*c
 		c, err := client.New(client.Config{Store: st})
 		return c, func() { _ = st.Close() }, err
 	}
-	rdb, err := redisstore.NewClient(fmt.Sprintf("redis://%s/0?pool_size=%d", addr, 4*creators))
+	rdb, err := redisstore.NewClient(fmt.Sprintf("%s?pool_size=%d", url, 4*creators))
 	if err != nil {
 		return nil, nil, fmt.Errorf("open the store: %w", err)
 	}
@@ -90,8 +91,21 @@ func (w *world) request(i int, first time.Time) client.CreateRequest {
 	default:
 		spec = schedules.Spec{Cron: fmt.Sprintf("*/%d * * * * *", int(l.Period.Seconds())), StartAt: first}
 	}
+	queue := ""
+	if queues := queues(l); len(queues) > 0 {
+		queue = queues[i%len(queues)]
+	}
 	return client.CreateRequest{ID: role.ScheduleID(i), Workflow: role.Workflow, Force: true,
-		Definition: schedules.Definition{Spec: spec, Overlap: schedules.OverlapAllowAll, Catchup: schedules.Catchup(w.catchup)}}
+		Definition: schedules.Definition{Spec: spec, Overlap: schedules.OverlapAllowAll, Catchup: schedules.Catchup(w.catchup), Queue: queue}}
+}
+
+// queues are the names of the queues over which a load's schedules are spread; none: all in the workflow's own. The six of cluster-6 lie two on each of three nodes.
+func queues(l load.Load) []string {
+	names := make([]string, l.Queues)
+	for i := range names {
+		names[i] = "queue-" + strconv.Itoa(i+1)
+	}
+	return names
 }
 
 // phase is when a schedule ticks within its period.
@@ -112,7 +126,7 @@ type registration struct {
 
 // register creates all schedules of the load, before any process that would decide them runs.
 func (w *world) register(ctx context.Context, estimate time.Duration) (registration, error) {
-	c, done, err := w.openClient(ctx, w.redisAddr(), w.dir, namespace)
+	c, done, err := w.openClient(ctx, redisd.URL(w.redis), w.dir, namespace)
 	if err != nil {
 		return registration{}, err
 	}
@@ -148,18 +162,19 @@ func (w *world) register(ctx context.Context, estimate time.Duration) (registrat
 	return reg, err
 }
 
-// loadScripts has Redis know what does not grow with the number of schedules, by creating one in another namespace.
+// loadScripts has Redis, every node of a cluster, know what does not grow with the number of schedules, by creating a few in another namespace.
 func (w *world) loadScripts(ctx context.Context) error {
-	if w.redis == nil {
+	if len(w.redis) == 0 {
 		return nil
 	}
-	c, done, err := w.openClient(ctx, w.redisAddr(), "", namespace+"-other")
+	c, done, err := w.openClient(ctx, redisd.URL(w.redis), "", namespace+"-other")
 	if err != nil {
 		return err
 	}
 	defer done()
-	_, err = c.CreateSchedule(ctx, w.request(w.load.Schedules, time.Now())) // ticks once a year
-	return err
+	const few = 64 // enough for each node to have some
+	n, now := w.load.Schedules, time.Now()
+	return createAll(ctx, c, n, n+few, func(i int) client.CreateRequest { return w.request(i, now) }, new(atomic.Int64)) // tick once a year
 }
 
 // rehearse estimates how long it takes until the schedules that tick are registered and all processes run, by registering a few in a place that is thrown away.
@@ -169,16 +184,16 @@ func (w *world) rehearse(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, fmt.Errorf("rehearse: %w", err)
 	}
-	addr := ""
+	url := ""
 	if !w.load.Local {
 		redis, err := redisd.Start(ctx, dir)
 		if err != nil {
 			return 0, fmt.Errorf("rehearse: %w", err)
 		}
 		defer redis.Close()
-		addr = redis.Addr()
+		url = redisd.URL([]*redisd.Server{redis})
 	}
-	c, done, err := w.openClient(ctx, addr, dir, namespace)
+	c, done, err := w.openClient(ctx, url, dir, namespace)
 	if err != nil {
 		return 0, fmt.Errorf("rehearse: %w", err)
 	}
@@ -209,13 +224,17 @@ func (w *world) firstTick(after time.Time) time.Time {
 	return after.Truncate(period).Add(period)
 }
 
-// memory is what Redis uses; zero without one.
+// memory is what Redis uses, all nodes of a cluster together; zero without one.
 func (w *world) memory(ctx context.Context) (int64, error) {
-	if w.redis == nil {
-		return 0, nil
+	var sum int64
+	for _, s := range w.redis {
+		i, err := s.Info(ctx)
+		if err != nil {
+			return 0, err
+		}
+		sum += i.Memory
 	}
-	i, err := w.redis.Info(ctx)
-	return i.Memory, err
+	return sum, nil
 }
 
 // every calls f every so often until the returned function is called.

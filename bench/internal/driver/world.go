@@ -37,8 +37,8 @@ type world struct {
 	dir      string
 	program  string // this one
 
-	redis   *redisd.Server // nil: there is none
-	addr    string         // of Redis as the processes see it: host:port
+	redis   []*redisd.Server // none, one, or the nodes of a cluster
+	url     string           // of Redis as the processes see it
 	members []*member
 	started int    // how many processes were, for their names
 	metrics string // the URL of the beat's metrics; empty: it serves none
@@ -70,37 +70,33 @@ func newWorld(o options, l load.Load, system string, p *progress) (*world, error
 	return &world{options: o, load: l, progress: p, dir: dir, program: program}, nil
 }
 
-// openRedis starts Redis, and the network to it when the load has one.
+// openRedis starts Redis, and the network to it when the load has one: to one server only, since nodes of a cluster tell clients each other's addresses.
 func (w *world) openRedis(ctx context.Context) (err error) {
-	if w.redis, err = redisd.Start(ctx, w.dir); err != nil {
+	if w.load.Nodes > 0 {
+		w.redis, err = redisd.StartCluster(ctx, w.dir, w.load.Nodes)
+	} else if s, failed := redisd.Start(ctx, w.dir); failed == nil {
+		w.redis = []*redisd.Server{s}
+	} else {
+		err = failed
+	}
+	if err != nil {
 		return err
 	}
-	w.addr = w.redis.Addr()
+	w.url = redisd.URL(w.redis)
 	if w.load.Network == 0 {
 		return nil
 	}
 	file := filepath.Join(w.dir, "network.addr")
-	m, err := w.launch("network", netRole, []string{role.Proxy, "-to", w.addr, "-latency", strconv.FormatInt(w.load.Network.Milliseconds(), 10)}, role.EnvProbe+"="+file)
+	m, err := w.launch("network", netRole, []string{role.Proxy, "-to", w.redis[0].Addr(), "-latency", strconv.FormatInt(w.load.Network.Milliseconds(), 10)}, role.EnvProbe+"="+file)
 	if err != nil {
 		return err
 	}
 	return m.Await(ctx, "its address", func() (bool, error) {
 		text, err := os.ReadFile(file)
-		w.addr = string(text)
+		w.url = "redis://" + string(text) + "/0"
 		return err == nil, ignoreMissing(err)
 	})
 }
-
-// redisAddr is Redis past the network; empty without one.
-func (w *world) redisAddr() string {
-	if w.redis == nil {
-		return ""
-	}
-	return w.redis.Addr()
-}
-
-// url names Redis as the processes see it.
-func (w *world) url() string { return "redis://" + w.addr + "/0" }
 
 // start starts a process that records, and waits until it is ready.
 func (w *world) start(ctx context.Context, kind string, args ...string) (*member, error) {
@@ -176,12 +172,12 @@ func (w *world) wait(ctx context.Context, until time.Time, tell func()) error {
 
 // died is the error of a process that has ended by itself.
 func (w *world) died() error {
-	all := make([]*proc.Process, 0, len(w.members)+1)
+	all := make([]*proc.Process, 0, len(w.members)+len(w.redis))
 	for _, m := range w.members {
 		all = append(all, m.Process)
 	}
-	if w.redis != nil {
-		all = append(all, w.redis.Process)
+	for _, s := range w.redis {
+		all = append(all, s.Process)
 	}
 	for _, p := range all {
 		select {
@@ -209,8 +205,8 @@ func (w *world) close() {
 	for _, m := range w.members {
 		m.Kill()
 	}
-	if w.redis != nil {
-		w.redis.Close()
+	for _, s := range w.redis {
+		s.Close()
 	}
 	if w.keep == "" {
 		_ = os.RemoveAll(w.dir) // a leftover in the temporary folder harms nobody

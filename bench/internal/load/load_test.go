@@ -13,6 +13,7 @@ func TestFind(t *testing.T) {
 		"M":          {"M-base", "M"},
 		"scale,L1":   {"L1", "scale-1", "scale-2", "scale-4"},
 		"net-H,net":  {"net-L1", "net-H"},
+		"cluster":    {"cluster-base", "cluster-1", "cluster-6", "cluster-1s", "cluster-6s"},
 		"scale-2,L1": {"L1", "scale-2"},
 	} {
 		loads, err := Find(names)

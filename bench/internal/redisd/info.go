@@ -12,6 +12,7 @@ type Info struct {
 	Commands int64 // all, those that scripts call included
 	Reads    int64 // reads from sockets: a round trip, or the part of one that a read brought
 	Evalsha  int64 // scripts called, from outside only
+	In, Out  int64 // bytes received from clients and sent to them; what nodes of a cluster tell each other is not among them
 	Memory   int64 // bytes used, without the buffers of clients
 	Version  string
 }
@@ -62,7 +63,8 @@ func parseInfo(text string) (Info, error) {
 		}
 		return n
 	}
-	i := Info{Commands: number("total_commands_processed"), Reads: number("total_reads_processed"), Memory: number("used_memory"), Version: fields["redis_version"]}
+	i := Info{Commands: number("total_commands_processed"), Reads: number("total_reads_processed"), Memory: number("used_memory"),
+		In: number("total_net_input_bytes"), Out: number("total_net_output_bytes"), Version: fields["redis_version"]}
 	// cmdstat_evalsha:calls=12,usec=…; absent until it is called
 	calls, _, _ := strings.Cut(strings.TrimPrefix(fields["cmdstat_evalsha"], "calls="), ",")
 	i.Evalsha, _ = strconv.ParseInt(calls, 10, 64)

@@ -3,9 +3,9 @@ package redisd
 import "testing"
 
 func TestParseInfo(t *testing.T) {
-	const text = "# Server\r\nredis_version:7.0.15\r\n# Memory\r\nused_memory:1000\r\n# Stats\r\ntotal_commands_processed:50\r\ntotal_reads_processed:7\r\n# Commandstats\r\ncmdstat_evalsha:calls=12,usec=99,usec_per_call=8.25\r\n"
+	const text = "# Server\r\nredis_version:7.0.15\r\n# Memory\r\nused_memory:1000\r\n# Stats\r\ntotal_commands_processed:50\r\ntotal_reads_processed:7\r\ntotal_net_input_bytes:300\r\ntotal_net_output_bytes:200\r\n# Commandstats\r\ncmdstat_evalsha:calls=12,usec=99,usec_per_call=8.25\r\n"
 	got, err := parseInfo(text)
-	if want := (Info{Commands: 50, Reads: 7, Evalsha: 12, Memory: 1000, Version: "7.0.15"}); err != nil || got != want {
+	if want := (Info{Commands: 50, Reads: 7, Evalsha: 12, In: 300, Out: 200, Memory: 1000, Version: "7.0.15"}); err != nil || got != want {
 		t.Errorf("%+v, %v; want %+v", got, err, want)
 	}
 	if _, err := parseInfo("used_memory:1\r\n"); err == nil {

@@ -1,10 +1,11 @@
-// Package redisd starts a redis-server of the benchmark's own, which keeps nothing on disk, and reads what it counts. It touches no other server.
+// Package redisd starts redis-servers of the benchmark's own, single or as a cluster, which keep nothing on disk, and reads what they count. It touches no other server.
 package redisd
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -29,8 +30,8 @@ type Server struct {
 	client *redis.Client
 }
 
-// Start starts a server on a free loopback port, with its log and whatever else it writes in dir.
-func Start(ctx context.Context, dir string) (*Server, error) {
+// Start starts a server on a free loopback port, with its log and whatever else it writes in dir. The arguments are further ones of redis-server.
+func Start(ctx context.Context, dir string, args ...string) (*Server, error) {
 	name := os.Getenv("REDIS_SERVER")
 	if name == "" {
 		name = "redis-server"
@@ -41,7 +42,7 @@ func Start(ctx context.Context, dir string) (*Server, error) {
 	}
 	for range portTries {
 		var s *Server
-		if s, err = startOnce(ctx, bin, dir); err == nil {
+		if s, err = startOnce(ctx, bin, dir, args); err == nil {
 			return s, nil
 		}
 		if ctx.Err() != nil {
@@ -51,13 +52,13 @@ func Start(ctx context.Context, dir string) (*Server, error) {
 	return nil, fmt.Errorf("start redis-server: %w", err)
 }
 
-func startOnce(ctx context.Context, bin, dir string) (*Server, error) {
+func startOnce(ctx context.Context, bin, dir string, more []string) (*Server, error) {
 	port, err := freePort()
 	if err != nil {
 		return nil, err
 	}
 	args := []string{"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", dir, "--daemonize", "no", "--loglevel", "warning", "--logfile", ""}
-	p, err := proc.Start(proc.Spec{Name: "redis", Path: bin, Args: args, Dir: dir})
+	p, err := proc.Start(proc.Spec{Name: "redis", Path: bin, Args: append(args, more...), Dir: dir})
 	if err != nil {
 		return nil, err
 	}
@@ -83,13 +84,24 @@ func startOnce(ctx context.Context, bin, dir string) (*Server, error) {
 	return s, nil
 }
 
+// freePort draws a port below those that systems give to outgoing connections. That of a node's cluster bus, busOffset above it, is free as well.
 func freePort() (int, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+	const first, end, busOffset = 10_000, 20_000, 10_000
+	for range portTries {
+		port := first + rand.IntN(end-first)
+		if free(port) && free(port+busOffset) {
+			return port, nil
+		}
 	}
-	port := l.Addr().(*net.TCPAddr).Port
-	return port, l.Close()
+	return 0, fmt.Errorf("no free port on 127.0.0.1 in %d tries", portTries)
+}
+
+func free(port int) bool {
+	l, err := net.Listen("tcp4", "127.0.0.1:"+strconv.Itoa(port))
+	if err != nil {
+		return false
+	}
+	return l.Close() == nil
 }
 
 // Addr is host:port.

@@ -37,6 +37,31 @@ func TestWriteBeyond(t *testing.T) {
 	}
 }
 
+func TestWriteNodes(t *testing.T) {
+	r := Result{Load: "cluster-1", Text: "a cluster", System: "pyworkflow", Round: 1}
+	r.SetNodes([]Node{{Commands: 10, CPU: 0.1, In: 100, Memory: 5}, {Commands: 30, CPU: 0.1, In: 300, Memory: 7}})
+	if r.Commands != 40 || r.In != 400 || r.BusiestCommands != 0.75 || r.BusiestCPU != 0.5 {
+		t.Errorf("%+v", r)
+	}
+	var out strings.Builder
+	Write(&out, "", []Result{r}, "asynq")
+	for _, want := range []string{
+		"| load | system | commands per fire | network bytes in per fire | CPU s per 1,000 | used memory MB | % of commands (all: the busiest) | % of CPU (all: the busiest) |",
+		"| cluster-1: a cluster | pyworkflow | 40.0 | 400 | 0.200 | 12.0 | 75.0 | 50.0 |",
+		"| cluster-1: a cluster | pyworkflow, node 1 | 10.0 | 100 | 0.100 | 5.0 | 25.0 | 50.0 |",
+		"| cluster-1: a cluster | pyworkflow, node 2 | 30.0 | 300 | 0.100 | 7.0 | 75.0 | 50.0 |",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+	out.Reset()
+	Write(&out, "", []Result{{Load: "L1", Nodes: r.Nodes[:1]}}, "asynq")
+	if strings.Contains(out.String(), "node by node") {
+		t.Error("nodes are told of a load that is no cluster's")
+	}
+}
+
 func TestAppend(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "results")
 	for round := range 2 {

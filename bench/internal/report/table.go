@@ -144,6 +144,8 @@ func Write(w io.Writer, head string, results []Result, peer string) {
 		number("commands per fire", "%.1f", func(r Result) float64 { return r.Commands }),
 		number("scripts per fire", "%.2f", func(r Result) float64 { return r.Evalsha }),
 		number("reads per fire", "%.2f", func(r Result) float64 { return r.Reads }),
+		number("network bytes in per fire", "%.0f", func(r Result) float64 { return r.In }),
+		number("network bytes out per fire", "%.0f", func(r Result) float64 { return r.Out }),
 		number("bytes per schedule", "%.0f", func(r Result) float64 { return r.BytesPerSchedule }),
 		number("bytes per kept run", "%.0f", func(r Result) float64 { return r.BytesPerRun }),
 		number("register s", "%.2f", func(r Result) float64 { return r.Register }),
@@ -153,6 +155,7 @@ func Write(w io.Writer, head string, results []Result, peer string) {
 		number("poll ms", "%.2f", func(r Result) float64 { return r.PollMS }),
 		number("fresh beat's first fire ms", "%.0f", func(r Result) float64 { return r.FirstFireMS }),
 	})
+	nodes(w, groups)
 	beyond(w, groups)
 }
 
@@ -190,6 +193,38 @@ func find(groups []group, load, system string) group {
 		}
 	}
 	return group{}
+}
+
+// nodes writes how much of a cluster load each redis-server does: a row for all together, whose shares are those of the busiest, and one for each node of a cluster.
+func nodes(w io.Writer, groups []group) {
+	var all []group
+	for _, g := range groups {
+		if !strings.HasPrefix(g.load, "cluster-") {
+			continue
+		}
+		all = append(all, g)
+		for i := 0; i < len(g.rounds[0].Nodes) && len(g.rounds[0].Nodes) > 1; i++ {
+			node := group{load: g.load, text: g.text, system: fmt.Sprintf("%s, node %d", g.system, i+1)}
+			for _, r := range g.rounds {
+				node.rounds = append(node.rounds, r.node(i))
+			}
+			all = append(all, node)
+		}
+	}
+	if len(all) == 0 {
+		return
+	}
+	table(w, "Redis, node by node", all, "", []column{
+		number("commands per fire", "%.1f", func(r Result) float64 { return r.Commands }),
+		number("scripts per fire", "%.2f", func(r Result) float64 { return r.Evalsha }),
+		number("reads per fire", "%.2f", func(r Result) float64 { return r.Reads }),
+		number("network bytes in per fire", "%.0f", func(r Result) float64 { return r.In }),
+		number("network bytes out per fire", "%.0f", func(r Result) float64 { return r.Out }),
+		number("CPU s per 1,000", "%.3f", func(r Result) float64 { return sum(r.Nodes, Node.cpu) }),
+		number("used memory MB", "%.1f", func(r Result) float64 { return sum(r.Nodes, func(n Node) float64 { return n.Memory }) }),
+		number("% of commands (all: the busiest)", "%.1f", func(r Result) float64 { return 100 * r.BusiestCommands }),
+		number("% of CPU (all: the busiest)", "%.1f", func(r Result) float64 { return 100 * r.BusiestCPU }),
+	})
 }
 
 // beyond says what a beat costs for what is merely stored: M against M-base.
