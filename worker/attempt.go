@@ -247,7 +247,8 @@ func (w *Worker) attempt(run schedules.Run, visit *visit, sent, received time.Ti
 		visit.sit()
 		o, lost = w.execute(h)
 	} else {
-		o, lost = schedules.Outcome{Kind: schedules.OutcomeHandedBack}, isClosed(h.lost)
+		first := run.StartedAt.Equal(run.Lease.Add(-schedules.Lease)) // this claim was
+		o, lost = schedules.Outcome{Kind: schedules.OutcomeHandedBack, Unbegun: first}, isClosed(h.lost)
 	}
 	close(h.over)
 	took := time.Since(now)

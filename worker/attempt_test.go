@@ -591,6 +591,9 @@ func TestRunsAreClaimedAheadWhileTheyAreShort(t *testing.T) {
 		for _, id := range ids {
 			if r := w.run(id); r.Status == schedules.RunPending {
 				back++
+				if !r.StartedAt.IsZero() {
+					t.Errorf("run %s has not begun, and started at %v", id, r.StartedAt)
+				}
 			}
 		}
 		if back != 6 {
