@@ -37,6 +37,7 @@ const (
 // Outcome is how an attempt came to its end.
 type Outcome struct {
 	Kind       OutcomeKind
+	Unbegun    bool            // OutcomeHandedBack: no code was called, in this attempt or before
 	Result     json.RawMessage // OutcomeCompleted
 	Error      *RunError       // OutcomeFailed
 	NoRetry    bool            // the error says: do not retry
@@ -51,6 +52,9 @@ func EndAttempt(r Run, o Outcome, opts RunOptions, now time.Time, jitter float64
 	}
 	if r.Options != nil {
 		opts = *r.Options
+	}
+	if o.Unbegun {
+		r.StartedAt = time.Time{}
 	}
 	switch {
 	case o.Kind == OutcomeCompleted:

@@ -28,7 +28,12 @@ func (w *Worker) handle(ctx context.Context, m store.Message) error {
 	default:
 	}
 	visit := visitOf(ctx)
-	if !visit.ahead {
+	select {
+	case w.slots <- struct{}{}:
+	default:
+		if visit.goAhead() {
+			break
+		}
 		select {
 		case w.slots <- struct{}{}:
 		case <-w.stop:
@@ -46,7 +51,7 @@ func (w *Worker) handle(ctx context.Context, m store.Message) error {
 	}
 	failpoint.Reach(failpoint.Claimed)
 	began := time.Now()
-	end, seated := w.attempt(run, !visit.ahead, sentAt(ctx), received)
+	end, seated := w.attempt(run, visit, sentAt(ctx), received)
 	leave := func() {
 		visit.begun, visit.took = true, time.Since(began)
 		if seated {
@@ -205,7 +210,7 @@ func pause(try int, stop <-chan struct{}) bool {
 }
 
 // attempt executes a claimed run, once there is a slot for it. It returns what records how that ended, and whether the run has a slot.
-func (w *Worker) attempt(run schedules.Run, seated bool, sent, received time.Time) (end func(), hasSlot bool) {
+func (w *Worker) attempt(run schedules.Run, visit *visit, sent, received time.Time) (end func(), hasSlot bool) {
 	info, _ := w.cfg.App.Workflow(run.Workflow)
 	claimed, debug := run, w.log.Enabled(w.base, slog.LevelDebug)
 	now := time.Now()
@@ -237,10 +242,13 @@ func (w *Worker) attempt(run schedules.Run, seated bool, sent, received time.Tim
 
 	var o schedules.Outcome
 	var lost bool
-	if seated = seated || w.seat(h); seated {
+	seated := !visit.ahead || w.seat(h)
+	if seated {
+		visit.sit()
 		o, lost = w.execute(h)
 	} else {
-		o, lost = schedules.Outcome{Kind: schedules.OutcomeHandedBack}, isClosed(h.lost)
+		first := run.StartedAt.Equal(run.Lease.Add(-schedules.Lease)) // this claim was
+		o, lost = schedules.Outcome{Kind: schedules.OutcomeHandedBack, Unbegun: first}, isClosed(h.lost)
 	}
 	close(h.over)
 	took := time.Since(now)

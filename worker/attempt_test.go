@@ -18,6 +18,7 @@ import (
 	"github.com/pyworkflow-go/pyworkflow/schedules"
 	"github.com/pyworkflow-go/pyworkflow/store"
 	"github.com/pyworkflow-go/pyworkflow/worker"
+	"github.com/pyworkflow-go/pyworkflow/worker/localtransport"
 )
 
 func square(_ context.Context, n int) (int, error) { return n * n, nil }
@@ -590,6 +591,9 @@ func TestRunsAreClaimedAheadWhileTheyAreShort(t *testing.T) {
 		for _, id := range ids {
 			if r := w.run(id); r.Status == schedules.RunPending {
 				back++
+				if !r.StartedAt.IsZero() {
+					t.Errorf("run %s has not begun, and started at %v", id, r.StartedAt)
+				}
 			}
 		}
 		if back != 6 {
@@ -604,5 +608,77 @@ func TestRunsAreClaimedAheadWhileTheyAreShort(t *testing.T) {
 			t.Errorf("%d at a time", most.Load())
 		}
 		w.end(r)
+	})
+}
+
+// parcels is a transport that hands over all messages of a parcel together.
+type parcels struct {
+	worker.Transport
+	in chan []store.Message
+}
+
+func (p parcels) Serve(ctx context.Context, _ map[string]int, _ int, handle worker.Handler) error {
+	var row worker.Row
+	var handlers sync.WaitGroup
+	defer handlers.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case msgs := <-p.in:
+			for _, m := range msgs {
+				handlers.Go(func() {
+					ctx, ended := row.Visit(ctx)
+					defer ended()
+					_ = handle(ctx, m)
+				})
+			}
+		}
+	}
+}
+
+// Of many messages that come together no more are claimed ahead than runs were short.
+func TestNoMoreIsClaimedAheadThanRunsWereShort(t *testing.T) {
+	inWorld(t, func(w *world) {
+		app := pyworkflow.NewApp()
+		if err := app.Register(pyworkflow.Define("nap", func(_ context.Context, seconds int) (int, error) {
+			sleep(time.Duration(seconds) * time.Second)
+			return seconds, nil
+		})); err != nil {
+			t.Fatal(err)
+		}
+		tr := parcels{localtransport.New(), make(chan []store.Message)}
+		wk, err := worker.New(worker.Config{App: app, Store: w.store, Engine: w.eng, Transport: tr, Local: true, Concurrency: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- wk.Run(ctx) }()
+		send := func(n int, seconds string) (ids []string) {
+			var msgs []store.Message
+			for range n {
+				id := w.submit("nap", seconds, nil)
+				ids, msgs = append(ids, id), append(msgs, store.Message{RunID: id, Dispatch: 1, Workflow: "nap"})
+			}
+			tr.in <- msgs
+			return ids
+		}
+		w.ended(send(1, "0")[0])
+		claimed := 0
+		ids := send(20, "3")
+		synctest.Wait()
+		for _, id := range ids {
+			if w.run(id).Status == schedules.RunRunning {
+				claimed++
+			}
+		}
+		if claimed != 3 { // two slots and a short run
+			t.Errorf("%d are claimed", claimed)
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	})
 }

@@ -30,15 +30,19 @@ const (
 // Row is for transports: it counts the runs that were short, 50 ms with their wait for a slot, in a row, so that a long one begins it anew. While there are some, as many
 // messages may be handed over beyond the slots; their runs are then claimed together. One that was claimed and has waited for a slot for AheadPatience goes back.
 // The zero value is ready for use; it is safe for concurrent use.
-type Row struct{ short atomic.Int64 }
+type Row struct {
+	short    atomic.Int64
+	unseated atomic.Int64 // visits that go ahead and have no slot yet
+}
 
 // Ahead is how many messages may be handed over beyond the slots: at most 128.
 func (r *Row) Ahead() int { return int(r.short.Load()) }
 
 // Visit gives a Handler the context of a message; ended is to be called when it has returned.
 func (r *Row) Visit(ctx context.Context) (_ context.Context, ended func()) {
-	v, began := &visit{ahead: r.Ahead() > 0}, time.Now()
+	v, began := &visit{row: r}, time.Now()
 	return context.WithValue(ctx, visitKey{}, v), func() {
+		v.sit()
 		if !v.begun {
 			v.took = time.Since(began)
 		}
@@ -54,9 +58,30 @@ type visitKey struct{}
 
 // visit is what a Row and a Handler tell each other about a message.
 type visit struct {
-	ahead bool          // it may be claimed before there is a slot for it: there soon will be
+	row   *Row          // nil: of no transport that has one
+	ahead bool          // it is claimed before there is a slot for it, and has none yet
 	begun bool          // its run was claimed
 	took  time.Duration // how long that waited for a slot afterwards and had it
+}
+
+// goAhead reports whether the message's run may be claimed before there is a slot for it: there soon will be. No more do at a time than runs were short, however many
+// messages were handed over together.
+func (v *visit) goAhead() bool {
+	if v.row == nil {
+		return false
+	}
+	if v.ahead = v.row.unseated.Add(1) <= v.row.short.Load(); !v.ahead {
+		v.row.unseated.Add(-1)
+	}
+	return v.ahead
+}
+
+// sit notes that the run has its slot, or needs none any more.
+func (v *visit) sit() {
+	if v.ahead {
+		v.ahead = false
+		v.row.unseated.Add(-1)
+	}
 }
 
 func visitOf(ctx context.Context) *visit {

@@ -85,3 +85,47 @@ func TestBulk(t *testing.T) {
 		t.Errorf("the same revision twice: %v", errs)
 	}
 }
+
+// An index of one schedule that is damaged is not the error of others whose changes share its script, and theirs are all written.
+func TestBulkWithADamagedIndex(t *testing.T) {
+	ctx := t.Context()
+	client := redistest.Shared(t).Client(t)
+	clock := storetest.NewClock()
+	namespace := redistest.Namespace(t)
+	s, err := redisstore.New(client, redisstore.Config{Namespace: namespace, Clock: clock.Now})
+	must(t, err)
+	var changes []schedules.Change
+	for i := 0; len(changes) < 20; i++ {
+		c := storetest.Create(fmt.Sprintf("b%d", i), "inc1", clock.Now())
+		if int(c.Schedule.Ref().Placement())%s.Shards() == 3 {
+			changes = append(changes, c)
+		}
+	}
+	prefix := fmt.Sprintf("pyworkflow:{%s:3}:", namespace)
+	var runs []schedules.Run
+	for i, err := range s.Commit(ctx, changes...) {
+		must(t, err)
+		sch := changes[i].Schedule
+		sch.Revision = 1
+		changes[i] = storetest.Next(sch, clock.Now())
+		runs = append(runs, storetest.Start(&changes[i], schedules.Tick{Trigger: schedules.TriggerSchedule, Nominal: clock.Now()}))
+	}
+	const damaged = 5
+	must(t, client.Set(ctx, prefix+"runs:s:"+changes[damaged].Schedule.ID, "no list", 0).Err())
+	for i, err := range s.Commit(ctx, changes...) {
+		if (err != nil) != (i == damaged) {
+			t.Errorf("change %d: %v", i, err)
+		}
+	}
+	for i, run := range runs {
+		for index, member := range map[string]string{"runs": run.ID, "runs:active": run.ID, "runs:w:flow": run.ID, "timers": "r" + run.ID, "outbox": run.ID + " 1 default",
+			"ticks": changes[i].Schedule.Ref().String()} {
+			if err := client.ZScore(ctx, prefix+index, member).Err(); err != nil {
+				t.Errorf("run %d in %s: %v", i, index, err)
+			}
+		}
+		if err := client.ZScore(ctx, prefix+"runs:s:"+run.ScheduleID, run.ID).Err(); err != nil && i != damaged {
+			t.Errorf("run %d of its schedule: %v", i, err)
+		}
+	}
+}

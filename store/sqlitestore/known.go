@@ -8,8 +8,12 @@ import (
 	"github.com/pyworkflow-go/pyworkflow/schedules"
 )
 
-// knownMost is how many schedules, runs and records are remembered, each about a kilobyte.
-const knownMost = 16_384
+const (
+	// knownMost is how many schedules, runs and records are remembered, each about a kilobyte.
+	knownMost = 16_384
+	// knownSize, in bytes, is how much people may have set of a schedule that is remembered: inputs may be large, and each version of them would stay.
+	knownSize = 8 << 10
+)
 
 // known is what this process remembers of rows as it read or wrote them last, so that the next statement about one need not read it first. What is remembered says of
 // which revision it is, and is used only in statements that name that revision, or compare the whole text: where another process was faster such a statement finds no row, and the
@@ -77,10 +81,21 @@ func (k *known) putSchedule(sid int64, whole schedules.Schedule) {
 	ref := whole.Ref()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if old, ok := k.schedules[ref]; !ok || old.revision <= s.revision {
+	if sizeOf(&whole.Record) > knownSize {
+		delete(k.schedules, ref)
+	} else if old, ok := k.schedules[ref]; !ok || old.revision <= s.revision {
 		remember(&k.schedules, ref, s)
 	}
 	k.putTallyLocked(sid, knownTally{s.revision, whole.Tally})
+}
+
+// sizeOf is about how many bytes of a record may be large.
+func sizeOf(r *schedules.Record) int {
+	n := len(r.Input) + len(r.Note)
+	if r.Declared != nil {
+		n += len(r.Declared.Input)
+	}
+	return n
 }
 
 // ended notes that the end of a run raised a schedule's revision from one to the next, and left the rest of what is known of it.
@@ -137,7 +152,7 @@ func (k *known) forgetRun(id string) {
 	delete(k.runs, id)
 }
 
-// record decodes what people set of a schedule, once for each text.
+// record decodes what people set of a schedule, once for each text that is not large.
 func (k *known) record(text string) (schedules.Record, error) {
 	k.mu.Lock()
 	got, ok := k.records[text]
@@ -146,7 +161,7 @@ func (k *known) record(text string) (schedules.Record, error) {
 		return got, nil
 	}
 	var r schedules.Record
-	if err := json.Unmarshal([]byte(text), &r); err != nil {
+	if err := json.Unmarshal([]byte(text), &r); err != nil || len(text) > knownSize {
 		return r, err
 	}
 	k.mu.Lock()

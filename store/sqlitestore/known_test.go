@@ -1,8 +1,10 @@
 package sqlitestore
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -60,5 +62,34 @@ func TestWhatIsKnownIsOutdated(t *testing.T) {
 		if err := other.CommitRun(ctx, end); !errors.Is(err, store.ErrConflict) {
 			t.Fatalf("round %d: ended twice: %v", i, err)
 		}
+	}
+}
+
+// What is remembered is bounded by its size, too: a schedule with a large input is read each time.
+func TestWhatIsLargeIsNotRemembered(t *testing.T) {
+	s := openFile(t, Config{})
+	ctx := t.Context()
+	c := storetest.Create("a", "inc1", s.Estimate())
+	c.Schedule.Input = json.RawMessage(`"` + strings.Repeat("x", 100_000) + `"`)
+	ref := c.Schedule.Ref()
+	for i := range 5 {
+		if err := s.Commit(ctx, c)[0]; err != nil {
+			t.Fatal(err)
+		}
+		loaded, _, err := s.Load(ctx, ref)
+		if err = errors.Join(err, loaded[0].Err); err != nil {
+			t.Fatal(err)
+		}
+		if got := loaded[0].State.Schedule; string(got.Input) != string(c.Schedule.Input) || got.Note != c.Schedule.Note || got.Revision != int64(i+1) {
+			t.Fatalf("round %d: revision %d, note %q, %d bytes", i, got.Revision, got.Note, len(got.Input))
+		}
+		if _, _, err := s.ListSchedules(ctx, store.ScheduleFilter{}, store.Page{Limit: 10}); err != nil {
+			t.Fatal(err)
+		}
+		c = storetest.Next(loaded[0].State.Schedule, s.Estimate())
+		c.Schedule.Note = fmt.Sprint("round ", i)
+	}
+	if schedules, records := len(s.known.schedules), len(s.known.records); schedules != 0 || records != 0 {
+		t.Errorf("%d schedules and %d records are remembered", schedules, records)
 	}
 }

@@ -280,3 +280,46 @@ func TestSlotsOfABatchAreFreedOneByOne(t *testing.T) {
 	eventually(t, "the last begins", func() bool { return len(k.sorted()) == 4 })
 	letGo()
 }
+
+// What is taken for soon is not kept from idle workers when runs turn out to be long.
+func TestWhatIsTakenIsBegun(t *testing.T) {
+	server, ns := redistest.Shared(t), redistest.Namespace(t)
+	tr, _ := open(t, server, ns)
+	short, long, goOn := &taken{}, &taken{}, make(chan struct{})
+	release := sync.OnceFunc(func() { close(goOn) })
+	handler := func(slots int) worker.Handler {
+		free := make(chan struct{}, slots)
+		return func(ctx context.Context, m store.Message) error {
+			select {
+			case free <- struct{}{}:
+				defer func() { <-free }()
+			case <-ctx.Done():
+				return worker.ErrNotTaken
+			}
+			if m.RunID < "run_100" {
+				short.add(m)
+				return nil
+			}
+			long.add(m)
+			<-goOn
+			return nil
+		}
+	}
+	const n = 12
+	for i := range 20 {
+		dispatch(t, tr, msg("default", i)) // each by itself
+	}
+	for i := range n {
+		dispatch(t, tr, msg("default", 100+i))
+	}
+	stop := serve(t, tr, map[string]int{"default": 1}, 4, handler(4))
+	t.Cleanup(release) // before it is waited for
+	eventually(t, "the slots are full", func() bool { return len(long.sorted()) == 4 })
+	other, _ := open(t, server, ns)
+	stopOther := serve(t, other, map[string]int{"default": 1}, 2*n, handler(2*n))
+	t.Cleanup(release)
+	eventually(t, "the idle worker has the others", func() bool { return len(long.sorted()) == n })
+	release()
+	stop()
+	stopOther()
+}

@@ -145,11 +145,12 @@ func (p *puller) hasRoom() bool {
 	}
 }
 
-// room is how many tasks of a queue asynq could begin with now, if they carry as much as the last.
+// room is how many tasks of a queue asynq could begin with now, if they carry as much as the last. It begins with no more tasks at a time than there are slots,
+// whatever they carry, and what it does not begin with nobody gives back.
 func (p *puller) room(pending string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return max(1, min(p.ask[pending], p.free()/max(1, p.size)))
+	return max(1, min(p.ask[pending], p.free()/max(1, p.size), p.concurrency-p.handed-len(p.ahead)))
 }
 
 // took keeps what more was taken than was asked for. It is true when nothing waits in any queue.
