@@ -6,8 +6,11 @@ import (
 	"github.com/pyworkflow-go/pyworkflow/schedules"
 )
 
-// recordsMost is how many decoded records are kept, each about a kilobyte.
-const recordsMost = 16_384
+// recordsMost is how many decoded records are kept, each about a kilobyte; recordSize, in bytes, is how long a text is kept at most: inputs may be large.
+const (
+	recordsMost = 16_384
+	recordSize  = 8 << 10
+)
 
 // records keeps what people set of schedules as it was decoded: it is read with every decision and hardly ever changes. A record is known by its text, so what is
 // kept is never outdated. Nobody writes into a record that was read.
@@ -24,7 +27,7 @@ func (c *records) decode(text string, format int) (schedules.Record, error) {
 		return r, nil
 	}
 	r, err := decodeRecord(text, format)
-	if err != nil {
+	if err != nil || len(text) > recordSize {
 		return r, err
 	}
 	c.mu.Lock()

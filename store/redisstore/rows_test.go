@@ -100,6 +100,23 @@ func TestUsualRecord(t *testing.T) {
 	}
 }
 
+// What is kept of records is bounded by their size, too.
+func TestLargeRecordsAreNotKept(t *testing.T) {
+	var c records
+	for _, input := range []string{`"small"`, `"` + strings.Repeat("x", 100_000) + `"`} {
+		b, err := encodeRecord(schedules.Record{Definition: schedules.Definition{Input: json.RawMessage(input)}}, writes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := c.decode(string(b), writes); err != nil || string(got.Input) != input {
+			t.Errorf("%d bytes read as %d: %v", len(input), len(got.Input), err)
+		}
+	}
+	if len(c.known) != 1 {
+		t.Errorf("%d records are kept; want the small one", len(c.known))
+	}
+}
+
 func oneRow[T any](encode func(T) ([]byte, error), decode func(string, int) (T, error)) func(T) (T, error) {
 	return func(v T) (T, error) {
 		b, err := encode(v)
