@@ -279,7 +279,9 @@ func (d *draft) start(t Tick, input json.RawMessage, f Fate) string {
 	s.Total++
 	s.Active++
 	s.LastRunAt, s.LastRunID = d.now, run.ID
-	s.BlockedBy, s.SkipsBehind = "", 0
+	if t.Trigger != TriggerManual || s.Active == 1 { // a trigger may start beside the run that regular ticks are skipped for
+		s.BlockedBy, s.SkipsBehind = "", 0
+	}
 	if t.Trigger.Regular() {
 		s.AnchorRunID, s.AnchorStart, s.AnchorEnd = run.ID, d.now, time.Time{}
 	}

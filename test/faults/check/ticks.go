@@ -327,12 +327,12 @@ func (j *judge) follows(s *schedule, d Definition, first, prev, next time.Time) 
 		if a.What != ActResume || a.Ended.Before(s.Rec.Created.Time) || a.Began.After(next) {
 			continue
 		}
-		from, to := a.Began.Add(d.Every), a.Ended.Add(d.Every)
+		from, to := a.Began.Add(d.Every-time.Millisecond), a.Ended.Add(d.Every) // times are stored in whole milliseconds
 		if next.Sub(from) >= d.Every { // no run was started since
 			later := next.Sub(from).Truncate(d.Every)
 			from, to = from.Add(later), to.Add(later)
 		}
-		if !next.Before(from.Add(-time.Millisecond)) && !next.After(to) {
+		if !next.Before(from) && !next.After(to) {
 			return true
 		}
 	}
