@@ -405,6 +405,9 @@ func TestWarnings(t *testing.T) {
 			w.commit(c)
 			got = append(got, c.Warnings...)
 		}
+		if third := i >= 5; third != (len(got) == 1) {
+			t.Errorf("%d s after the start: %+v", i+1, got)
+		}
 	}
 	if len(got) != 1 || got[0].Kind != WarnBlocked || got[0].RunID != w.active[0] || got[0].Count != 3 {
 		t.Errorf("warnings after five skipped ticks: %+v", got)
