@@ -328,7 +328,7 @@ func (j *judge) follows(s *schedule, d Definition, first, prev, next time.Time) 
 			continue
 		}
 		from, to := a.Began.Add(d.Every-time.Millisecond), a.Ended.Add(d.Every) // times are stored in whole milliseconds
-		if next.Sub(from) >= d.Every { // no run was started since
+		if next.Sub(from) >= d.Every {                                          // no run was started since
 			later := next.Sub(from).Truncate(d.Every)
 			from, to = from.Add(later), to.Add(later)
 		}
