@@ -68,7 +68,9 @@ func (w *Worker) process() store.Process {
 		if len(p.Running) == maxRunning {
 			break
 		}
-		p.Running = append(p.Running, h.run.ID)
+		if h.executes() {
+			p.Running = append(p.Running, h.run.ID)
+		}
 	}
 	return p
 }

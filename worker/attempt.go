@@ -244,6 +244,7 @@ func (w *Worker) attempt(run schedules.Run, visit *visit, sent, received time.Ti
 	var lost bool
 	seated := !visit.ahead || w.seat(h)
 	if seated {
+		h.seated.Store(true)
 		visit.sit()
 		o, lost = w.execute(h)
 	} else {

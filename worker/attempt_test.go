@@ -586,6 +586,9 @@ func TestRunsAreClaimedAheadWhileTheyAreShort(t *testing.T) {
 		if running != 8 { // three slots and five short runs
 			t.Errorf("%d are claimed", running)
 		}
+		if s := r.Stats(); s.Running != 3 {
+			t.Errorf("%d of %d slots are said to be taken", s.Running, s.Capacity)
+		}
 		sleep(worker.AheadPatience + 10*time.Millisecond)
 		back := 0
 		for _, id := range ids {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	pyworkflow "github.com/pyworkflow-go/pyworkflow"
@@ -25,6 +26,7 @@ type held struct {
 	now     func() time.Time // the store's clock, in whole milliseconds
 	lost    chan struct{}    // closed: the store says that the run is not ours any more
 	over    chan struct{}    // closed: the code has returned or was left behind, only the outcome is to be recorded
+	seated  atomic.Bool      // it has had a slot
 
 	flushing sync.Mutex // held while events are handed over, so that they stay in order
 
@@ -35,6 +37,9 @@ type held struct {
 	events  []schedules.Event
 	dropped int
 }
+
+// executes reports whether the run has a slot: not while it waits for one after its claim, nor while its outcome is being recorded.
+func (h *held) executes() bool { return h.seated.Load() && !isClosed(h.over) }
 
 // cancel cancels the context of the attempt; the first cause stands.
 func (h *held) cancel(cause error) { h.abort(cause) }

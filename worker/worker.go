@@ -206,7 +206,7 @@ func (w *Worker) ID() string { return w.cfg.ID }
 
 // Stats is what a worker does at the moment.
 type Stats struct {
-	Running   int // runs it holds whose code has not returned
+	Running   int // runs that have a slot
 	Capacity  int // runs at a time
 	Abandoned int // goroutines of code that ignores its cancelled context and was left behind
 }
@@ -217,7 +217,7 @@ func (w *Worker) Stats() Stats {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, h := range w.held {
-		if !isClosed(h.over) {
+		if h.executes() {
 			running++
 		}
 	}
