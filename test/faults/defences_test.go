@@ -37,7 +37,7 @@ var defences = []defence{
 		{"beat/sweep.go", "\tfor _, look := range []func(context.Context, int, *sweepState) error{s.outbox, s.leases} {", "\tfor _, look := range []func(context.Context, int, *sweepState) error{s.outbox} {"}}},
 	{name: "recorded steps: what is recorded is not executed again", scenario: "kills", finds: []string{"step"}, edits: []edit{
 		{"worker/record.go", "\tif h.run.Dispatch == 1 {\n", "\tif h.run.Dispatch >= 1 {\n"}}},
-	{name: "fencing: a worker whose run was given to another is told, and its end is refused", scenario: "zombies", finds: []string{"fence", "overlap", "step"}, edits: []edit{
+	{name: "fencing: a worker whose run was given to another is told, and its end is refused", scenario: "zombies", lasts: 40 * time.Second, finds: []string{"fence", "overlap", "step"}, edits: []edit{
 		{"worker/attempt.go", "recorded = r.Status == schedules.RunRunning && r.Dispatch == h.run.Dispatch && r.Token == h.run.Token", "recorded = r.Status == schedules.RunRunning"},
 		{"worker/held.go", "case a.Lost:\n", "case a.Lost && w == nil:\n"},
 		{"store/redisstore/lua/step.lua", "if mut.status ~= 'running' or mut.dispatch ~= tonumber(dispatch) then", "if mut.status ~= 'running' then"}}},
