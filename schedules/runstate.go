@@ -44,6 +44,9 @@ type Outcome struct {
 	RetryAfter time.Duration   // the error says: retry after; zero: the backoff says
 }
 
+// FirstClaim reports whether a run as its claim was answered has never been claimed before: its lease counts from its start.
+func FirstClaim(r Run) bool { return r.StartedAt.Equal(r.Lease.Add(-Lease)) }
+
 // EndAttempt decides what the end of the current attempt makes of a running run. opts are the executing worker's, used where the
 // run carries none. jitter is a random number in [0, 1).
 func EndAttempt(r Run, o Outcome, opts RunOptions, now time.Time, jitter float64) RunChange {

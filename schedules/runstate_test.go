@@ -239,3 +239,18 @@ func TestCancelOfARunWhoseLeaseIsOut(t *testing.T) {
 		t.Errorf("lost: %+v", end.Run.RunProgress)
 	}
 }
+
+// A run that was claimed and handed back before its code was called has not started, unless it had before.
+func TestHandedBackUnbegun(t *testing.T) {
+	for _, c := range []struct {
+		before  time.Duration // how long before this claim the run was claimed first
+		started bool
+	}{{0, false}, {time.Minute, true}} {
+		now := midnight.Add(time.Second)
+		r := Run{ID: "run_1", RunProgress: RunProgress{Status: RunRunning, Dispatch: 1, Attempt: 1, StartedAt: midnight.Add(-c.before), Lease: midnight.Add(Lease)}}
+		got := EndAttempt(r, Outcome{Kind: OutcomeHandedBack, Unbegun: FirstClaim(r)}, RunOptions{}, now, 0).Run
+		if got.Status != RunPending || got.StartedAt.IsZero() == c.started {
+			t.Errorf("first claimed %s before: %s, started at %v", c.before, got.Status, got.StartedAt)
+		}
+	}
+}

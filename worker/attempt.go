@@ -248,8 +248,7 @@ func (w *Worker) attempt(run schedules.Run, visit *visit, sent, received time.Ti
 		visit.sit()
 		o, lost = w.execute(h)
 	} else {
-		first := run.StartedAt.Equal(run.Lease.Add(-schedules.Lease)) // this claim was
-		o, lost = schedules.Outcome{Kind: schedules.OutcomeHandedBack, Unbegun: first}, isClosed(h.lost)
+		o, lost = schedules.Outcome{Kind: schedules.OutcomeHandedBack, Unbegun: schedules.FirstClaim(run)}, isClosed(h.lost)
 	}
 	close(h.over)
 	took := time.Since(now)

@@ -125,7 +125,7 @@ func decodeRecord(b string, format int) (schedules.Record, error) {
 type progressRow struct {
 	schedules.Progress
 	DecidedUntil millis `json:"decided,omitzero"`
-	NextNominal  millis `json:"next,omitzero"` // left out where it is due
+	NextNominal  millis `json:"next,omitzero"` // left out where NextDue is the same
 	NextDue      millis `json:"due,omitzero"`
 	AnchorStart  millis `json:"anchor_start,omitzero"`
 	LastRunAt    millis `json:"last_run_at,omitzero"`

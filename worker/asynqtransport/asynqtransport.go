@@ -354,8 +354,8 @@ func (t *Transport) receive(ctx context.Context, id string, task *asynq.Task, ha
 	soon, cancel := context.WithTimeout(ctx, onePatience)
 	defer cancel()
 	soon, ended := pull.row.Visit(soon)
+	defer ended()
 	err = handle(soon, m)
-	ended()
 	if err != nil && !errors.Is(err, worker.ErrNotTaken) {
 		t.cfg.Log.Warn("message was not dealt with", append(engine.MessageAttrs(m), "error", err)...)
 		return nil

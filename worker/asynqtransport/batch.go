@@ -153,9 +153,8 @@ func (t *Transport) unpack(ctx context.Context, msgs []store.Message, handle wor
 				}
 			}()
 			ctx, ended := pull.row.Visit(soon)
-			err := handle(ctx, m)
-			ended()
-			switch {
+			defer ended()
+			switch err := handle(ctx, m); {
 			case errors.Is(err, worker.ErrTooNew):
 				t.again(ctx, m, asynq.ProcessIn(tooNewDelay))
 			case errors.Is(err, worker.ErrNotTaken):
